@@ -1,0 +1,447 @@
+//! Template + policies + clusters → the binding, already scheduled. Arrows 1 and 2 as one pure decision.
+//!
+//! ```text
+//! claim      which policy has the template                           policy_match
+//! check      is the policy valid, and does this release act on it    policy_check
+//! desire     the binding that the policy asks for                    here
+//! schedule   its clusters, when they have to be chosen               scheduler
+//! ```
+//!
+//! The plan says which marks the template needs, how the binding changes, and what to tell people. Planning again after
+//! the plan was carried out yields an empty plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use pando_api::policy::{ActivationPreference, ClusterPropagationPolicy, PropagationPolicy, PropagationSpec};
+use pando_api::work::{ObjectReference, ResourceBinding, ResourceBindingSpec, Suspension as BindingSuspension};
+use pando_api::{annotations, conditions, events, finalizers, labels, names};
+use serde_json::{Value, json};
+
+use crate::interpreter;
+use crate::manifest::Manifest;
+use crate::merge_patch;
+use crate::policy_check::{self, Effect, one_line};
+use crate::policy_match::{self, Cause, Claim, Marks, PolicyFacts, PolicyRef, Skipped, TemplateFacts};
+use crate::scheduler::{self, Snapshot, Trigger, Unit};
+
+/// Everything the decision needs.
+#[derive(Debug)]
+pub struct Observed<'a> {
+    /// The template as it may travel.
+    pub template: &'a Manifest,
+    /// Its metadata on the hub.
+    pub meta: &'a ObjectMeta,
+    /// The policies of its namespace.
+    pub policies: &'a [&'a PropagationPolicy],
+    /// The policies of the federation.
+    pub cluster_policies: &'a [&'a ClusterPropagationPolicy],
+    /// Names of the override policies that may concern it, for `dependentOverrides`.
+    pub overrides: &'a BTreeSet<String>,
+    /// The binding of its name, if there is one.
+    pub binding: Option<&'a ResourceBinding>,
+    /// The members.
+    pub clusters: &'a Snapshot,
+    /// What is never propagated.
+    pub skipped: &'a Skipped,
+    /// Whether the template itself changed, or only the world around it.
+    pub cause: Cause,
+    /// The permanent id of a binding that has to be created. Drawn by the shell: core has no randomness.
+    pub fresh_id: &'a str,
+}
+
+/// What to do about one template.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Merge patch that puts the policy's marks on the template, or takes them off.
+    pub marks: Option<Value>,
+    /// How the binding changes.
+    pub binding: BindingStep,
+    /// What scheduling came to; `None` leaves the condition as it is.
+    pub scheduling: Option<Scheduling>,
+    /// What people should hear.
+    pub notices: Vec<Notice>,
+}
+
+/// How the binding changes.
+#[derive(Debug, Default)]
+pub enum BindingStep {
+    /// It does not.
+    #[default]
+    Keep,
+    /// There is none yet.
+    Create(Box<ResourceBinding>),
+    /// This merge patch, which carries the resourceVersion it was computed from.
+    Change(Value),
+}
+
+/// What scheduling came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scheduling {
+    /// Clusters were chosen.
+    Placed,
+    /// None were: reason and message of the condition.
+    Failed {
+        /// Reason of `Scheduled=False`.
+        reason: &'static str,
+        /// For people.
+        message: String,
+    },
+}
+
+/// An event for people, on the template and its binding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// Whether somebody has to act.
+    pub is_warning: bool,
+    /// One of [`pando_api::events`].
+    pub reason: &'static str,
+    /// One line: what, why, what to do.
+    pub message: String,
+}
+
+impl Notice {
+    fn warning(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { is_warning: true, reason, message: message.into() }
+    }
+
+    fn normal(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { is_warning: false, reason, message: message.into() }
+    }
+}
+
+/// The policy that has the template.
+struct Owner<'a> {
+    policy: PolicyRef,
+    spec: &'a PropagationSpec,
+    id: Option<&'a str>,
+}
+
+/// Decides what happens to the template.
+#[must_use]
+pub fn plan(observed: &Observed<'_>) -> Plan {
+    if observed.meta.deletion_timestamp.is_some() {
+        return Plan::default(); // its binding follows by owner reference
+    }
+    let facts = TemplateFacts::of(observed.template.api_version(), observed.template.kind(), observed.meta);
+    let namespaced = observed.policies.iter().map(|policy| PolicyFacts::from(*policy));
+    let all = namespaced.chain(observed.cluster_policies.iter().map(|policy| PolicyFacts::from(*policy)));
+    match policy_match::claim(&facts, all, observed.skipped) {
+        Claim::Ignore(_) | Claim::Waiting => Plan::default(),
+        Claim::Release(_) => release(observed),
+        Claim::Keep(policy) | Claim::Take { by: policy, .. } => match owner(observed, policy) {
+            Some(owner) => apply(observed, &owner),
+            None => Plan::default(),
+        },
+    }
+}
+
+/// The policy is gone: marks go, the binding and what runs in the members stay.
+fn release(observed: &Observed<'_>) -> Plan {
+    let binding = observed.binding.filter(|binding| is_of_template(binding, observed.meta));
+    let unmarked = binding.and_then(|binding| marks_patch(&binding.metadata, &Marks::none()));
+    Plan {
+        marks: marks_patch(observed.meta, &Marks::none()),
+        binding: unmarked.map_or(BindingStep::Keep, BindingStep::Change),
+        ..Plan::default()
+    }
+}
+
+fn owner<'a>(observed: &Observed<'a>, policy: PolicyRef) -> Option<Owner<'a>> {
+    let named = |meta: &ObjectMeta| meta.name.as_deref() == Some(policy.name());
+    let (spec, meta, label) = match &policy {
+        PolicyRef::Namespaced { .. } => {
+            let found = observed.policies.iter().find(|found| named(&found.metadata))?;
+            (&found.spec, &found.metadata, labels::PROPAGATION_POLICY_PERMANENT_ID)
+        }
+        PolicyRef::Cluster { .. } => {
+            let found = observed.cluster_policies.iter().find(|found| named(&found.metadata))?;
+            (&found.spec, &found.metadata, labels::CLUSTER_PROPAGATION_POLICY_PERMANENT_ID)
+        }
+    };
+    let id = meta.labels.as_ref().and_then(|labels| labels.get(label)).map(String::as_str).filter(|id| !id.is_empty());
+    Some(Owner { policy, spec, id })
+}
+
+fn apply(observed: &Observed<'_>, owner: &Owner<'_>) -> Plan {
+    let Some(id) = owner.id else { return Plan::default() }; // it gets one shortly, and the template is looked at again
+    let PolicyRef::Namespaced { namespace, .. } = &owner.policy else { return claim_by(observed, owner, id, None) };
+    claim_by(observed, owner, id, Some(namespace))
+}
+
+fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Option<&str>) -> Plan {
+    let invalid = policy_check::invalid_propagation(owner.spec, namespace);
+    if !invalid.is_empty() {
+        let message = format!("{} is invalid: {}", owner.policy, one_line(&invalid));
+        return Plan { notices: vec![Notice::warning(events::APPLY_POLICY_FAILED, message)], ..Plan::default() };
+    }
+    if let Some(binding) = observed.binding.filter(|binding| !is_of_template(binding, observed.meta)) {
+        return foreign_binding(observed, binding);
+    }
+    let marks = Marks::of(&owner.policy, id);
+    let mut plan = Plan { marks: marks_patch(observed.meta, &marks), ..Plan::default() };
+    let is_lazy = owner.spec.activation_preference == Some(ActivationPreference::Lazy);
+    if observed.binding.is_some() && !policy_match::applies_now(is_lazy, observed.cause) {
+        return plan;
+    }
+    let spec = policy_check::defaulted(owner.spec, namespace);
+    let gaps = policy_check::not_built_in_propagation(&spec);
+    let overrides = observed.overrides.iter().map(String::as_str).collect();
+    let missing = policy_check::missing_overrides(&spec, &overrides);
+    let missing = missing.iter().map(|name| format!("override policy {name} of dependentOverrides does not exist yet"));
+    plan.notices.extend(gaps.iter().filter(|gap| gap.effect == Effect::Warn).map(|gap| {
+        Notice::warning(events::FIELD_NOT_SUPPORTED, format!("{}: {gap}", owner.policy))
+    }));
+    let held: Vec<_> = policy_check::holding(&gaps).iter().map(ToString::to_string).chain(missing).collect();
+    if held.is_empty() {
+        schedule(observed, &spec, &marks, plan)
+    } else {
+        let message = format!("held, because of {}: {}", owner.policy, held.join("; "));
+        hold(observed, &spec, &marks, plan, message)
+    }
+}
+
+/// A binding of our name that belongs to another template: a name collision, or the template was re-created and garbage
+/// collection has not taken the old binding yet. Its end wakes us.
+fn foreign_binding(observed: &Observed<'_>, binding: &ResourceBinding) -> Plan {
+    let resource = &binding.spec.resource;
+    let is_older_self = resource.api_version == observed.template.api_version()
+        && resource.kind == observed.template.kind()
+        && resource.name == observed.template.name();
+    if is_older_self {
+        return Plan::default();
+    }
+    let message = format!(
+        "binding {} belongs to {} {}: two templates whose kind and name differ only in spelling cannot both be propagated; rename one",
+        binding.metadata.name.as_deref().unwrap_or_default(),
+        resource.kind,
+        resource.name,
+    );
+    Plan { notices: vec![Notice::warning(events::APPLY_POLICY_FAILED, message)], ..Plan::default() }
+}
+
+/// The policy uses what this release does not act on. What runs stays as it is; a new template gets a binding without
+/// clusters, so that there is a condition to read.
+fn hold(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks, mut plan: Plan, message: String) -> Plan {
+    plan.notices.push(Notice::warning(events::FIELD_NOT_SUPPORTED, message.clone()));
+    plan.scheduling = Some(Scheduling::Failed { reason: conditions::NOT_SUPPORTED, message });
+    if observed.binding.is_none() {
+        let desired = desired(observed, spec, marks);
+        plan.binding = BindingStep::Create(Box::new(desired));
+    }
+    plan
+}
+
+fn schedule(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks, mut plan: Plan) -> Plan {
+    let mut desired = desired(observed, spec, marks);
+    let decided = place(&mut desired, observed.clusters);
+    plan.notices.extend(decided.notices);
+    plan.scheduling = decided.scheduling.or_else(|| was_held(observed.binding).then_some(Scheduling::Placed));
+    match observed.binding {
+        None => {
+            let message = format!("policy is applied to {} {}", observed.template.kind(), observed.template.name());
+            plan.notices.push(Notice::normal(events::APPLY_POLICY_SUCCEED, message));
+            plan.binding = BindingStep::Create(Box::new(desired));
+        }
+        Some(binding) => plan.binding = change(binding, desired).map_or(BindingStep::Keep, BindingStep::Change),
+    }
+    plan
+}
+
+/// Whether the binding's status still says that its policy holds it.
+fn was_held(binding: Option<&ResourceBinding>) -> bool {
+    let known = binding.and_then(|binding| binding.status.as_ref()).map(|status| status.conditions.as_slice());
+    crate::conditions::find(known.unwrap_or_default(), conditions::SCHEDULED)
+        .is_some_and(|condition| condition.reason == conditions::NOT_SUPPORTED)
+}
+
+/// What [`place`] decided.
+#[derive(Debug, Default)]
+pub struct Placed {
+    /// Why scheduling ran; `None` when the assignment stands.
+    pub trigger: Option<Trigger>,
+    /// What it came to; `None` when the assignment stands.
+    pub scheduling: Option<Scheduling>,
+    /// What people should hear.
+    pub notices: Vec<Notice>,
+}
+
+/// Chooses the clusters of a binding when they have to be chosen, and writes them into it.
+#[must_use]
+pub fn place(binding: &mut ResourceBinding, clusters: &Snapshot) -> Placed {
+    let marks = binding.metadata.labels.clone().unwrap_or_default();
+    if scheduler::may_schedule(&binding.spec, &marks).is_err() {
+        return Placed::default();
+    }
+    let recorded = binding.metadata.annotations.clone().unwrap_or_default();
+    let status = binding.status.as_ref();
+    let Some(trigger) = scheduler::needs_scheduling(&binding.spec, status, &recorded, clusters) else {
+        return Placed::default();
+    };
+    let Some(unit) = Unit::from_binding(&binding.spec, status) else { return Placed::default() };
+    let decided = scheduler::schedule(&unit, clusters);
+    let before = binding.spec.clusters.clone();
+    match decided {
+        Ok(assignment) => {
+            let mut notices: Vec<_> = assignment
+                .warnings
+                .iter()
+                .map(|warning| Notice::warning(events::CLUSTER_NOT_FOUND, warning.to_string()))
+                .collect();
+            if assignment.targets != before {
+                notices.push(Notice::normal(events::SCHEDULE_BINDING_SUCCEED, result_text(&assignment.targets)));
+            }
+            binding.spec.clusters = assignment.targets;
+            record_placement(binding);
+            Placed { trigger: Some(trigger), scheduling: Some(Scheduling::Placed), notices }
+        }
+        Err(failure) => {
+            let message = failure.to_string();
+            if failure.clears_targets() {
+                binding.spec.clusters = Vec::new();
+            }
+            Placed {
+                trigger: Some(trigger),
+                notices: vec![Notice::warning(events::SCHEDULE_BINDING_FAILED, message.clone())],
+                scheduling: Some(Scheduling::Failed { reason: failure.reason(), message }),
+            }
+        }
+    }
+}
+
+fn record_placement(binding: &mut ResourceBinding) {
+    let Some(placement) = &binding.spec.placement else { return };
+    // Writing a placement as JSON cannot fail; if it could, the binding would only be scheduled once more.
+    if let Ok(applied) = scheduler::applied_placement(placement) {
+        let annotations = binding.metadata.annotations.get_or_insert_default();
+        annotations.insert(annotations::APPLIED_PLACEMENT.to_owned(), applied);
+    }
+}
+
+fn result_text(targets: &[pando_api::work::TargetCluster]) -> String {
+    let parts: Vec<_> = targets.iter().map(|target| format!("{}:{}", target.name, target.replicas)).collect();
+    format!("Binding has been scheduled successfully. Result: {{{}}}", parts.join(", "))
+}
+
+/// The binding that the policy asks for; clusters and everything that others decide are taken over from the present one.
+fn desired(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks) -> ResourceBinding {
+    let template = observed.template;
+    let replicas = interpreter::replicas(template);
+    let mut binding = observed.binding.cloned().unwrap_or_else(|| new_binding(observed));
+    let own = binding.spec.suspension.take().and_then(|suspension| suspension.scheduling);
+    let wanted = spec.suspension.clone().unwrap_or_default();
+    let suspension = BindingSuspension {
+        dispatching: wanted.dispatching,
+        dispatching_on_clusters: wanted.dispatching_on_clusters,
+        scheduling: own,
+    };
+    binding.spec = ResourceBindingSpec {
+        resource: ObjectReference {
+            api_version: template.api_version().to_owned(),
+            kind: template.kind().to_owned(),
+            namespace: observed.meta.namespace.clone().unwrap_or_default(),
+            name: template.name().to_owned(),
+            uid: observed.meta.uid.clone().unwrap_or_default(),
+            resource_version: observed.meta.resource_version.clone().unwrap_or_default(),
+        },
+        propagate_deps: spec.propagate_deps,
+        replicas: replicas.as_ref().map_or(0, |replicas| replicas.count),
+        replica_requirements: replicas.and_then(|replicas| replicas.requirements),
+        placement: Some(spec.placement.clone()),
+        scheduler_name: spec.scheduler_name.clone(),
+        failover: spec.failover.clone(),
+        conflict_resolution: spec.conflict_resolution,
+        suspension: (suspension != BindingSuspension::default()).then_some(suspension),
+        preserve_resources_on_deletion: spec.preserve_resources_on_deletion,
+        ..binding.spec
+    };
+    marks.put_on(
+        binding.metadata.labels.get_or_insert_default(),
+        binding.metadata.annotations.get_or_insert_default(),
+    );
+    binding
+}
+
+fn new_binding(observed: &Observed<'_>) -> ResourceBinding {
+    let template = observed.template;
+    let name = names::binding_name(template.kind(), template.name());
+    let mut binding = ResourceBinding::new(&name, ResourceBindingSpec::default());
+    binding.metadata.namespace = observed.meta.namespace.clone();
+    binding.metadata.labels =
+        Some(BTreeMap::from([(labels::BINDING_PERMANENT_ID.to_owned(), observed.fresh_id.to_owned())]));
+    binding.metadata.finalizers = Some(vec![finalizers::BINDING.to_owned()]);
+    binding.metadata.owner_references = Some(vec![OwnerReference {
+        api_version: template.api_version().to_owned(),
+        kind: template.kind().to_owned(),
+        name: template.name().to_owned(),
+        uid: observed.meta.uid.clone().unwrap_or_default(),
+        controller: Some(true),
+        block_owner_deletion: Some(true),
+    }]);
+    binding
+}
+
+/// The merge patch from the present binding to the desired one. The template's resourceVersion is brought up to date
+/// only together with something else: nothing is decided by it, and every status write moves it.
+#[must_use]
+pub fn change(present: &ResourceBinding, mut desired: ResourceBinding) -> Option<Value> {
+    let present_version = present.spec.resource.resource_version.clone();
+    let resource_version = std::mem::replace(&mut desired.spec.resource.resource_version, present_version);
+    desired.status = None;
+    let (mut from, to) = (serde_json::to_value(present).ok()?, serde_json::to_value(&desired).ok()?);
+    if let Value::Object(from) = &mut from {
+        from.remove("status");
+    }
+    let mut patch = merge_patch::between(&from, &to)?;
+    patch["metadata"]["resourceVersion"] = json!(present.metadata.resource_version);
+    if patch.get("spec").is_some() {
+        patch["spec"]["resource"]["resourceVersion"] = json!(resource_version);
+    }
+    Some(patch)
+}
+
+fn is_of_template(binding: &ResourceBinding, template: &ObjectMeta) -> bool {
+    let owners = binding.metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == template.uid.as_ref())
+}
+
+fn marks_patch(meta: &ObjectMeta, marks: &Marks) -> Option<Value> {
+    let labels = meta.labels.clone().unwrap_or_default();
+    let annotations = meta.annotations.clone().unwrap_or_default();
+    if marks.are_on(&labels, &annotations) {
+        return None;
+    }
+    let (mut new_labels, mut new_annotations) = (labels.clone(), annotations.clone());
+    marks.put_on(&mut new_labels, &mut new_annotations);
+    let mut patch = json!({"metadata": {"resourceVersion": meta.resource_version}});
+    for (part, from, to) in [("labels", labels, new_labels), ("annotations", annotations, new_annotations)] {
+        if let Some(changed) = merge_patch::between(&json!(from), &json!(to)) {
+            patch["metadata"][part] = changed;
+        }
+    }
+    Some(patch)
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(marks) = &self.marks {
+            writeln!(f, "mark     template {marks}")?;
+        }
+        match &self.binding {
+            BindingStep::Keep => writeln!(f, "keep     binding")?,
+            BindingStep::Create(binding) => {
+                let targets: Vec<_> =
+                    binding.spec.clusters.iter().map(|target| format!("{}:{}", target.name, target.replicas)).collect();
+                let name = binding.metadata.name.as_deref().unwrap_or_default();
+                writeln!(f, "create   binding {name} on [{}]", targets.join(", "))?;
+            }
+            BindingStep::Change(patch) => writeln!(f, "change   binding {patch}")?,
+        }
+        for notice in &self.notices {
+            let level = if notice.is_warning { "warn" } else { "tell" };
+            writeln!(f, "{level}     {}: {}", notice.reason, notice.message)?;
+        }
+        Ok(())
+    }
+}

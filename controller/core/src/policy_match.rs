@@ -1,0 +1,395 @@
+//! Template + policies → claim: which policy propagates a template.
+//!
+//! ```text
+//!   skipped? ── yes ─► Ignore
+//!      │ no
+//!   claimed by a policy that exists and still selects it? ── yes ─► Keep
+//!      │ no
+//!   best PropagationPolicy of its namespace, else best ClusterPropagationPolicy? ── yes ─► Take
+//!      │ no
+//!   claimed by a policy that is gone or selects it no longer? ── yes ─► Release, else Waiting
+//! ```
+//!
+//! The best policy has the highest `priority`; among equals the one whose selector is the most specific (a name before a
+//! label selector before neither); among those the one whose name sorts first. A policy that is being deleted claims
+//! nothing. A claim is not lost to a better policy: that would be preemption, which is not built yet and which
+//! [`policy_check`](crate::policy_check) names. (Karmada 1.19 behaviour.)
+
+use std::fmt;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pando_api::{
+    annotations, labels,
+    names::is_reserved_namespace,
+    policy::{ClusterPropagationPolicy, PropagationPolicy, ResourceSelector},
+};
+
+use crate::selector::{self, Labels};
+
+mod marks;
+mod skipped;
+#[cfg(test)]
+mod tests;
+
+pub use marks::Marks;
+pub use skipped::{Ignored, NamespacePattern, Skipped};
+
+/// What policy matching knows of a template.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TemplateFacts {
+    /// `apps/v1`, `v1`.
+    pub api_version: String,
+    /// `Deployment`.
+    pub kind: String,
+    /// `None` for cluster-scoped kinds.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its labels, among them the marks of the policy that claims it.
+    pub labels: Labels,
+    /// Its annotations, among them the marks of the policy that claims it.
+    pub annotations: Labels,
+}
+
+impl TemplateFacts {
+    /// From an object's type and metadata.
+    pub fn of(
+        api_version: impl Into<String>,
+        kind: impl Into<String>,
+        metadata: &ObjectMeta,
+    ) -> Self {
+        Self {
+            api_version: api_version.into(),
+            kind: kind.into(),
+            namespace: metadata
+                .namespace
+                .clone()
+                .filter(|namespace| !namespace.is_empty()),
+            name: metadata.name.clone().unwrap_or_default(),
+            labels: metadata.labels.clone().unwrap_or_default(),
+            annotations: metadata.annotations.clone().unwrap_or_default(),
+        }
+    }
+
+    /// The policy that its marks name. A PropagationPolicy's marks win over a ClusterPropagationPolicy's.
+    #[must_use]
+    pub fn claimed_by(&self) -> Option<PolicyRef> {
+        claimed_by(&self.labels, &self.annotations)
+    }
+}
+
+/// `Deployment default/web`
+impl fmt::Display for TemplateFacts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{} {namespace}/{}", self.kind, self.name),
+            None => write!(f, "{} {}", self.kind, self.name),
+        }
+    }
+}
+
+/// The policy named by the marks on a template or binding.
+#[must_use]
+pub fn claimed_by(labels: &Labels, annotations: &Labels) -> Option<PolicyRef> {
+    let named = |key: &str| {
+        annotations
+            .get(key)
+            .filter(|name| !name.is_empty())
+            .cloned()
+    };
+    let namespaced = || {
+        labels.get(labels::PROPAGATION_POLICY_PERMANENT_ID)?;
+        Some(PolicyRef::Namespaced {
+            namespace: named(annotations::PROPAGATION_POLICY_NAMESPACE)?,
+            name: named(annotations::PROPAGATION_POLICY_NAME)?,
+        })
+    };
+    let cluster = || {
+        labels.get(labels::CLUSTER_PROPAGATION_POLICY_PERMANENT_ID)?;
+        Some(PolicyRef::Cluster {
+            name: named(annotations::CLUSTER_PROPAGATION_POLICY_NAME)?,
+        })
+    };
+    namespaced().or_else(cluster)
+}
+
+/// Names one policy of either kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PolicyRef {
+    /// A PropagationPolicy.
+    Namespaced {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+    /// A ClusterPropagationPolicy.
+    Cluster {
+        /// Its name.
+        name: String,
+    },
+}
+
+impl PolicyRef {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Namespaced { name, .. } | Self::Cluster { name } => name,
+        }
+    }
+}
+
+/// `PropagationPolicy default/web`
+impl fmt::Display for PolicyRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespaced { namespace, name } => {
+                write!(f, "PropagationPolicy {namespace}/{name}")
+            }
+            Self::Cluster { name } => write!(f, "ClusterPropagationPolicy {name}"),
+        }
+    }
+}
+
+/// What matching needs of a policy, of either kind.
+#[derive(Clone, Debug)]
+pub struct PolicyFacts<'a> {
+    /// Which policy it is.
+    pub policy: PolicyRef,
+    /// What it selects.
+    pub selectors: &'a [ResourceSelector],
+    /// Its explicit priority; higher wins.
+    pub priority: i32,
+    /// Whether it is being deleted. It claims nothing any more.
+    pub is_deleting: bool,
+}
+
+impl<'a> From<&'a PropagationPolicy> for PolicyFacts<'a> {
+    fn from(policy: &'a PropagationPolicy) -> Self {
+        let PropagationPolicy { metadata, spec, .. } = policy;
+        Self {
+            policy: PolicyRef::Namespaced {
+                namespace: metadata.namespace.clone().unwrap_or_default(),
+                name: metadata.name.clone().unwrap_or_default(),
+            },
+            selectors: &spec.resource_selectors,
+            priority: spec.priority,
+            is_deleting: metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+impl<'a> From<&'a ClusterPropagationPolicy> for PolicyFacts<'a> {
+    fn from(policy: &'a ClusterPropagationPolicy) -> Self {
+        let ClusterPropagationPolicy { metadata, spec, .. } = policy;
+        Self {
+            policy: PolicyRef::Cluster {
+                name: metadata.name.clone().unwrap_or_default(),
+            },
+            selectors: &spec.resource_selectors,
+            priority: spec.priority,
+            is_deleting: metadata.deletion_timestamp.is_some(),
+        }
+    }
+}
+
+/// How specifically a selector selects a template; the larger one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Specificity {
+    /// Neither a name nor a label selector: every object of the kind.
+    Kind,
+    /// By its labels.
+    Labels,
+    /// By its name.
+    Name,
+}
+
+impl PolicyFacts<'_> {
+    /// How specifically the policy selects a template: by its most specific selector; `None` when it does not.
+    ///
+    /// A PropagationPolicy selects in its own namespace only.
+    #[must_use]
+    pub fn selects(&self, template: &TemplateFacts) -> Option<Specificity> {
+        let namespace = match &self.policy {
+            PolicyRef::Namespaced { namespace, .. }
+                if template.namespace.as_ref() != Some(namespace) =>
+            {
+                return None;
+            }
+            // An empty namespace of a selector means the policy's own, which the webhook would have filled in.
+            PolicyRef::Namespaced { namespace, .. } => Some(namespace.as_str()),
+            PolicyRef::Cluster { .. } => None,
+        };
+        self.selectors
+            .iter()
+            .filter_map(|selector| selector_selects(selector, namespace, template))
+            .max()
+    }
+}
+
+/// How specifically one selector selects a template. The name wins over the label selector; without both, everything of
+/// the kind is selected. `default_namespace` stands for an empty namespace of the selector.
+#[must_use]
+pub fn selector_selects(
+    selector: &ResourceSelector,
+    default_namespace: Option<&str>,
+    template: &TemplateFacts,
+) -> Option<Specificity> {
+    let namespace = Some(selector.namespace.as_str())
+        .filter(|namespace| !namespace.is_empty())
+        .or(default_namespace);
+    if selector.api_version != template.api_version
+        || selector.kind != template.kind
+        || namespace.is_some_and(|namespace| template.namespace.as_deref() != Some(namespace))
+    {
+        return None;
+    }
+    match (selector.name.as_str(), &selector.label_selector) {
+        ("", Some(labels)) => {
+            selector::selects(labels, &template.labels).then_some(Specificity::Labels)
+        }
+        ("", None) => Some(Specificity::Kind),
+        (name, _) => (name == template.name).then_some(Specificity::Name),
+    }
+}
+
+/// Which policy propagates a template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Nobody may: it is not for us.
+    Ignore(Ignored),
+    /// The policy that has it keeps it.
+    Keep(PolicyRef),
+    /// This policy takes it.
+    Take {
+        /// The new policy.
+        by: PolicyRef,
+        /// The policy that had it, which is gone or no longer selects it.
+        from: Option<PolicyRef>,
+    },
+    /// The policy that had it is gone or no longer selects it, and no other one does. Marks go; the binding, its Works
+    /// and what runs in the members stay.
+    Release(PolicyRef),
+    /// No policy selects it, and none did.
+    Waiting,
+}
+
+impl Claim {
+    /// The policy to apply now, if any.
+    #[must_use]
+    pub fn policy(&self) -> Option<&PolicyRef> {
+        match self {
+            Self::Keep(policy) | Self::Take { by: policy, .. } => Some(policy),
+            Self::Ignore(_) | Self::Release(_) | Self::Waiting => None,
+        }
+    }
+}
+
+impl fmt::Display for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ignore(why) => write!(f, "ignored: {why}"),
+            Self::Keep(policy) => write!(f, "kept by {policy}"),
+            Self::Take { by, from: None } => write!(f, "taken by {by}"),
+            Self::Take {
+                by,
+                from: Some(from),
+            } => write!(f, "taken by {by}: {from} selects it no longer"),
+            Self::Release(from) => write!(
+                f,
+                "released: {from} selects it no longer, and no other policy does"
+            ),
+            Self::Waiting => f.write_str("waiting: no policy selects it"),
+        }
+    }
+}
+
+/// Decides which policy propagates a template. The order of `policies` does not matter.
+///
+/// Hand in all policies from a synchronised store: a policy that is missing counts as gone.
+pub fn claim<'a>(
+    template: &TemplateFacts,
+    policies: impl IntoIterator<Item = PolicyFacts<'a>>,
+    skipped: &Skipped,
+) -> Claim {
+    if let Err(why) = skipped.check(template) {
+        return Claim::Ignore(why);
+    }
+    let had = template.claimed_by();
+    let mut best: Option<(Rank, PolicyRef)> = None;
+    for facts in policies {
+        let Some(specificity) = facts.selects(template).filter(|_| !facts.is_deleting) else {
+            continue;
+        };
+        if had.as_ref() == Some(&facts.policy) {
+            return Claim::Keep(facts.policy);
+        }
+        let rank = Rank::of(&facts, specificity);
+        if best.as_ref().is_none_or(|(other, _)| rank > *other) {
+            best = Some((rank, facts.policy));
+        }
+    }
+    match (best, had) {
+        (Some((_, by)), from) => Claim::Take { by, from },
+        (None, Some(from)) => Claim::Release(from),
+        (None, None) => Claim::Waiting,
+    }
+}
+
+/// What decides between policies, most important first. The greatest wins.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    is_namespaced: bool,
+    priority: i32,
+    specificity: Specificity,
+    name: std::cmp::Reverse<String>,
+}
+
+impl Rank {
+    fn of(facts: &PolicyFacts<'_>, specificity: Specificity) -> Self {
+        Self {
+            is_namespaced: matches!(facts.policy, PolicyRef::Namespaced { .. }),
+            priority: facts.priority,
+            specificity,
+            name: std::cmp::Reverse(facts.policy.name().to_owned()),
+        }
+    }
+}
+
+/// Why a template is looked at again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The template itself changed, or is new.
+    Template,
+    /// A policy, an override, a retry: anything of ours.
+    Federation,
+}
+
+/// Whether a policy's content reaches the binding now. A Lazy policy waits until the template itself changes; it claims
+/// the template all the same.
+#[must_use]
+pub fn applies_now(is_lazy: bool, cause: Cause) -> bool {
+    !is_lazy || cause == Cause::Template
+}
+
+/// Whether a changed policy concerns a template: it has the template, or could get it.
+///
+/// `new` is `None` when the policy is gone. Templates for which this is `false` need no second look, so a new policy in
+/// a hub of a million templates wakes only those that it selects.
+#[must_use]
+pub fn concerns(
+    policy: &PolicyRef,
+    new: Option<&PolicyFacts<'_>>,
+    template: &TemplateFacts,
+) -> bool {
+    match template.claimed_by() {
+        Some(owner) if owner == *policy => true,
+        // The marks may be stale; only claim() with all policies at hand can tell.
+        _ => new.is_some_and(|facts| facts.selects(template).is_some()),
+    }
+}
+
+fn is_reserved(namespace: &str) -> bool {
+    is_reserved_namespace(namespace)
+}

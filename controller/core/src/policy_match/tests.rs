@@ -1,0 +1,589 @@
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests"
+)]
+
+use pando_api::policy::{ClusterPropagationPolicy, PropagationPolicy};
+use proptest::prelude::*;
+
+use super::{
+    Cause, Claim, Ignored, Labels, Marks, PolicyFacts, PolicyRef, Skipped, Specificity,
+    TemplateFacts, applies_now, claim, claimed_by, concerns,
+};
+
+/// Deployment default/web with label app=web.
+fn web() -> TemplateFacts {
+    TemplateFacts {
+        api_version: "apps/v1".to_owned(),
+        kind: "Deployment".to_owned(),
+        namespace: Some("default".to_owned()),
+        name: "web".to_owned(),
+        labels: Labels::from([("app".to_owned(), "web".to_owned())]),
+        annotations: Labels::new(),
+    }
+}
+
+fn claimed(template: TemplateFacts, by: &PolicyRef) -> TemplateFacts {
+    let mut template = template;
+    Marks::of(by, "id").put_on(&mut template.labels, &mut template.annotations);
+    template
+}
+
+/// A policy of either kind, written as `pp default/name` or `cpp name`.
+#[derive(Clone, Debug)]
+struct Policy {
+    reference: PolicyRef,
+    spec: String,
+    is_deleting: bool,
+}
+
+const BY_KIND: &str = "{apiVersion: apps/v1, kind: Deployment}";
+const BY_LABEL: &str =
+    "{apiVersion: apps/v1, kind: Deployment, labelSelector: {matchLabels: {app: web}}}";
+const BY_NAME: &str = "{apiVersion: apps/v1, kind: Deployment, name: web}";
+
+fn reference(text: &str) -> PolicyRef {
+    match text.split_once(' ').unwrap() {
+        ("cpp", name) => PolicyRef::Cluster {
+            name: name.to_owned(),
+        },
+        (_, path) => {
+            let (namespace, name) = path.split_once('/').unwrap();
+            PolicyRef::Namespaced {
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            }
+        }
+    }
+}
+
+fn policy(text: &str, priority: i32, selectors: &[&str]) -> Policy {
+    let selectors = selectors.join(", ");
+    let spec =
+        format!("{{priority: {priority}, resourceSelectors: [{selectors}], placement: {{}}}}");
+    Policy {
+        reference: reference(text),
+        spec,
+        is_deleting: false,
+    }
+}
+
+/// The claim by these policies, through their API objects.
+fn claim_of(template: &TemplateFacts, policies: &[Policy]) -> Claim {
+    let (mut namespaced, mut cluster) = (Vec::new(), Vec::new());
+    for policy in policies {
+        let deleted = if policy.is_deleting {
+            ", deletionTimestamp: '2026-01-01T00:00:00Z'"
+        } else {
+            ""
+        };
+        match &policy.reference {
+            PolicyRef::Namespaced { namespace, name } => {
+                let metadata = format!("{{namespace: {namespace}, name: {name}{deleted}}}");
+                let object = format!(
+                    "{{apiVersion: policy.karmada.io/v1alpha1, kind: PropagationPolicy, metadata: {metadata}, spec: {}}}",
+                    policy.spec
+                );
+                namespaced.push(serde_yaml::from_str::<PropagationPolicy>(&object).unwrap());
+            }
+            PolicyRef::Cluster { name } => {
+                let metadata = format!("{{name: {name}{deleted}}}");
+                let object = format!(
+                    "{{apiVersion: policy.karmada.io/v1alpha1, kind: ClusterPropagationPolicy, metadata: {metadata}, spec: {}}}",
+                    policy.spec
+                );
+                cluster.push(serde_yaml::from_str::<ClusterPropagationPolicy>(&object).unwrap());
+            }
+        }
+    }
+    let all = cluster
+        .iter()
+        .map(PolicyFacts::from)
+        .chain(namespaced.iter().map(PolicyFacts::from));
+    claim(template, all, &Skipped::default())
+}
+
+fn taken(by: &str) -> Claim {
+    Claim::Take {
+        by: reference(by),
+        from: None,
+    }
+}
+
+#[test]
+fn a_template_waits_until_a_policy_selects_it() {
+    assert_eq!(claim_of(&web(), &[]), Claim::Waiting);
+    assert_eq!(
+        claim_of(&web(), &[policy("pp default/a", 0, &[BY_KIND])]),
+        taken("pp default/a")
+    );
+}
+
+#[test]
+fn selectors_select_by_kind_namespace_name_and_labels() {
+    for (selector, expected) in [
+        (BY_KIND, Some(Specificity::Kind)),
+        (BY_LABEL, Some(Specificity::Labels)),
+        (BY_NAME, Some(Specificity::Name)),
+        (
+            "{apiVersion: apps/v1, kind: Deployment, namespace: default}",
+            Some(Specificity::Kind),
+        ),
+        (
+            "{apiVersion: apps/v1, kind: Deployment, namespace: other}",
+            None,
+        ),
+        ("{apiVersion: apps/v1beta1, kind: Deployment}", None),
+        ("{apiVersion: apps/v1, kind: StatefulSet}", None),
+        ("{apiVersion: apps/v1, kind: Deployment, name: other}", None),
+        (
+            "{apiVersion: apps/v1, kind: Deployment, labelSelector: {matchLabels: {app: other}}}",
+            None,
+        ),
+        // the name wins over the labels
+        (
+            "{apiVersion: apps/v1, kind: Deployment, name: web, labelSelector: {matchLabels: {app: other}}}",
+            Some(Specificity::Name),
+        ),
+        (
+            "{apiVersion: apps/v1, kind: Deployment, name: other, labelSelector: {matchLabels: {app: web}}}",
+            None,
+        ),
+        (
+            "{apiVersion: apps/v1, kind: Deployment, labelSelector: {}}",
+            Some(Specificity::Labels),
+        ),
+    ] {
+        let text = format!("{{resourceSelectors: [{selector}], placement: {{}}}}");
+        let object: pando_api::policy::PropagationSpec = serde_yaml::from_str(&text).unwrap();
+        let facts = |policy: &str| PolicyFacts {
+            policy: reference(policy),
+            selectors: &object.resource_selectors,
+            priority: 0,
+            is_deleting: false,
+        };
+        assert_eq!(facts("cpp c").selects(&web()), expected, "{selector}");
+        assert_eq!(
+            facts("pp default/p").selects(&web()),
+            expected,
+            "{selector}"
+        );
+        assert_eq!(
+            facts("pp other/p").selects(&web()),
+            None,
+            "another namespace: {selector}"
+        );
+    }
+}
+
+#[test]
+fn a_cluster_policy_selects_cluster_scoped_objects_too() {
+    let role = TemplateFacts {
+        api_version: "rbac.authorization.k8s.io/v1".to_owned(),
+        kind: "ClusterRole".to_owned(),
+        namespace: None,
+        ..web()
+    };
+    let selector = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole}";
+    assert_eq!(
+        claim_of(&role, &[policy("cpp a", 0, &[selector])]),
+        taken("cpp a")
+    );
+    assert_eq!(
+        claim_of(&role, &[policy("pp default/a", 0, &[selector])]),
+        Claim::Waiting
+    );
+    let in_a_namespace =
+        "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, namespace: default}";
+    assert_eq!(
+        claim_of(&role, &[policy("cpp a", 0, &[in_a_namespace])]),
+        Claim::Waiting
+    );
+}
+
+#[test]
+fn the_most_specific_selector_of_a_policy_counts() {
+    let policies = [
+        policy("pp default/a", 0, &[BY_LABEL]),
+        policy("pp default/b", 0, &[BY_KIND, BY_NAME]),
+    ];
+    assert_eq!(claim_of(&web(), &policies), taken("pp default/b"));
+}
+
+#[test]
+fn priority_then_specificity_then_name_decide() {
+    let rows: &[(&[Policy], &str)] = &[
+        (
+            &[
+                policy("pp default/a", 1, &[BY_NAME]),
+                policy("pp default/b", 2, &[BY_KIND]),
+            ],
+            "pp default/b",
+        ),
+        (
+            &[
+                policy("pp default/a", 0, &[BY_KIND]),
+                policy("pp default/b", 0, &[BY_LABEL]),
+            ],
+            "pp default/b",
+        ),
+        (
+            &[
+                policy("pp default/a", 0, &[BY_LABEL]),
+                policy("pp default/b", 0, &[BY_NAME]),
+            ],
+            "pp default/b",
+        ),
+        (
+            &[
+                policy("pp default/b", 0, &[BY_NAME]),
+                policy("pp default/a", 0, &[BY_NAME]),
+            ],
+            "pp default/a",
+        ),
+        (
+            &[
+                policy("pp default/a", -1, &[BY_NAME]),
+                policy("pp default/b", 0, &[BY_KIND]),
+            ],
+            "pp default/b",
+        ),
+        (
+            &[
+                policy("cpp a", 0, &[BY_KIND]),
+                policy("cpp b", 0, &[BY_NAME]),
+            ],
+            "cpp b",
+        ),
+        // a namespaced policy comes before any cluster policy
+        (
+            &[
+                policy("cpp a", 100, &[BY_NAME]),
+                policy("pp default/z", -100, &[BY_KIND]),
+            ],
+            "pp default/z",
+        ),
+        (
+            &[
+                policy("cpp a", 0, &[BY_KIND]),
+                policy("pp other/z", 100, &[BY_NAME]),
+            ],
+            "cpp a",
+        ),
+    ];
+    for (policies, winner) in rows {
+        assert_eq!(claim_of(&web(), policies), taken(winner), "{policies:?}");
+    }
+}
+
+#[test]
+fn a_claim_stands_against_better_policies() {
+    let weak = policy("cpp weak", 0, &[BY_KIND]);
+    let strong = policy("pp default/strong", 100, &[BY_NAME]);
+    let template = claimed(web(), &weak.reference);
+    assert_eq!(
+        claim_of(&template, &[strong, weak.clone()]),
+        Claim::Keep(weak.reference)
+    );
+}
+
+#[test]
+fn a_claim_ends_when_its_policy_is_gone_leaves_or_selects_something_else() {
+    let owner = reference("pp default/owner");
+    let template = claimed(web(), &owner);
+    let other = policy("cpp other", 0, &[BY_KIND]);
+
+    let selects_other = policy(
+        "pp default/owner",
+        0,
+        &["{apiVersion: apps/v1, kind: Deployment, name: other}"],
+    );
+    let leaving = Policy {
+        is_deleting: true,
+        ..policy("pp default/owner", 0, &[BY_NAME])
+    };
+    for remaining in [vec![], vec![selects_other], vec![leaving]] {
+        assert_eq!(
+            claim_of(&template, &remaining),
+            Claim::Release(owner.clone()),
+            "{remaining:?}"
+        );
+        let with_other = [remaining, vec![other.clone()]].concat();
+        let taken = Claim::Take {
+            by: other.reference.clone(),
+            from: Some(owner.clone()),
+        };
+        assert_eq!(claim_of(&template, &with_other), taken, "{with_other:?}");
+    }
+}
+
+#[test]
+fn some_templates_are_never_propagated() {
+    let policies = [policy("cpp all", 0, &[BY_KIND])];
+    let in_namespace = |namespace: &str| TemplateFacts {
+        namespace: Some(namespace.to_owned()),
+        ..web()
+    };
+    for (template, why) in [
+        (in_namespace("karmada-system"), Ignored::ReservedNamespace),
+        (
+            in_namespace("karmada-es-bj-prod"),
+            Ignored::ReservedNamespace,
+        ),
+        (in_namespace("kube-system"), Ignored::SkippedNamespace),
+        (
+            TemplateFacts {
+                api_version: "work.karmada.io/v1alpha1".into(),
+                kind: "Work".into(),
+                ..web()
+            },
+            Ignored::SkippedKind,
+        ),
+        (
+            TemplateFacts {
+                api_version: "v1".into(),
+                kind: "Event".into(),
+                ..web()
+            },
+            Ignored::SkippedKind,
+        ),
+        (
+            TemplateFacts {
+                api_version: "coordination.k8s.io/v1".into(),
+                kind: "Lease".into(),
+                ..web()
+            },
+            Ignored::SkippedKind,
+        ),
+        (
+            TemplateFacts {
+                api_version: "v1".into(),
+                kind: "Namespace".into(),
+                namespace: None,
+                name: "kube-public".into(),
+                ..web()
+            },
+            Ignored::SkippedNamespace,
+        ),
+    ] {
+        assert_eq!(
+            claim_of(&template, &policies),
+            Claim::Ignore(why),
+            "{template}"
+        );
+    }
+}
+
+#[test]
+fn a_template_of_another_controller_is_ignored_even_when_claimed() {
+    let owner = policy("pp default/owner", 0, &[BY_NAME]);
+    let mut template = claimed(web(), &owner.reference);
+    template.labels.insert(
+        "resourcetemplate.karmada.io/claimed-by".to_owned(),
+        "multiclusterservice".to_owned(),
+    );
+    let ignored = Claim::Ignore(Ignored::ClaimedBy {
+        controller: "multiclusterservice".to_owned(),
+    });
+    assert_eq!(claim_of(&template, &[owner.clone()]), ignored);
+
+    template.labels.insert(
+        "resourcetemplate.karmada.io/claimed-by".to_owned(),
+        String::new(),
+    );
+    assert_eq!(
+        claim_of(&template, &[owner.clone()]),
+        Claim::Keep(owner.reference)
+    );
+}
+
+#[test]
+fn a_claim_explains_itself() {
+    let owner = policy("pp default/owner", 0, &[BY_NAME]);
+    let other = policy("cpp other", 0, &[BY_KIND]);
+    let mut foreign = web();
+    foreign.labels.insert(
+        "resourcetemplate.karmada.io/claimed-by".to_owned(),
+        "mcs".to_owned(),
+    );
+    let text = [
+        claim_of(&web(), &[]),
+        claim_of(&web(), &[owner.clone()]),
+        claim_of(&claimed(web(), &owner.reference), &[owner.clone()]),
+        claim_of(&claimed(web(), &owner.reference), &[other]),
+        claim_of(&claimed(web(), &owner.reference), &[]),
+        claim_of(&foreign, &[owner]),
+        claim_of(
+            &TemplateFacts {
+                namespace: Some("kube-system".to_owned()),
+                ..web()
+            },
+            &[],
+        ),
+    ]
+    .map(|claim| claim.to_string())
+    .join("\n");
+    insta::assert_snapshot!(text, @r"
+    waiting: no policy selects it
+    taken by PropagationPolicy default/owner
+    kept by PropagationPolicy default/owner
+    taken by ClusterPropagationPolicy other: PropagationPolicy default/owner selects it no longer
+    released: PropagationPolicy default/owner selects it no longer, and no other policy does
+    ignored: label resourcetemplate.karmada.io/claimed-by says that mcs owns it
+    ignored: its namespace is never propagated
+    ");
+}
+
+#[test]
+fn marks_of_a_namespaced_policy_replace_those_of_a_cluster_policy() {
+    let mut template = claimed(web(), &reference("cpp old"));
+    let marks = Marks::of(&reference("pp default/new"), "new-id");
+    assert!(!marks.are_on(&template.labels, &template.annotations));
+    marks.put_on(&mut template.labels, &mut template.annotations);
+    assert!(marks.are_on(&template.labels, &template.annotations));
+    insta::assert_debug_snapshot!((template.labels, template.annotations), @r#"
+    (
+        {
+            "app": "web",
+            "propagationpolicy.karmada.io/permanent-id": "new-id",
+        },
+        {
+            "propagationpolicy.karmada.io/name": "new",
+            "propagationpolicy.karmada.io/namespace": "default",
+        },
+    )
+    "#);
+}
+
+#[test]
+fn a_released_template_carries_no_marks_and_keeps_the_rest() {
+    let mut template = claimed(web(), &reference("pp default/old"));
+    Marks::none().put_on(&mut template.labels, &mut template.annotations);
+    assert_eq!(template, web());
+    assert!(Marks::none().are_on(&template.labels, &template.annotations));
+}
+
+#[test]
+fn a_policy_made_again_under_its_name_renews_the_marks() {
+    let owner = policy("pp default/owner", 0, &[BY_NAME]);
+    let template = claimed(web(), &owner.reference);
+    assert_eq!(
+        claim_of(&template, &[owner.clone()]),
+        Claim::Keep(owner.reference.clone())
+    );
+    assert!(
+        !Marks::of(&owner.reference, "another id").are_on(&template.labels, &template.annotations)
+    );
+}
+
+#[test]
+fn half_a_mark_is_no_claim() {
+    let owner = reference("pp default/owner");
+    let TemplateFacts {
+        mut labels,
+        annotations,
+        ..
+    } = claimed(web(), &owner);
+    assert_eq!(claimed_by(&labels, &annotations), Some(owner));
+    assert_eq!(claimed_by(&labels, &Labels::new()), None);
+    labels.clear();
+    assert_eq!(claimed_by(&labels, &annotations), None);
+}
+
+#[test]
+fn a_lazy_policy_waits_for_the_template() {
+    assert!(applies_now(false, Cause::Federation) && applies_now(false, Cause::Template));
+    assert!(applies_now(true, Cause::Template) && !applies_now(true, Cause::Federation));
+}
+
+#[test]
+fn a_changed_policy_concerns_what_it_has_and_what_it_selects() {
+    let spec = format!("{{resourceSelectors: [{BY_NAME}], placement: {{}}}}");
+    let spec: pando_api::policy::PropagationSpec = serde_yaml::from_str(&spec).unwrap();
+    let mine = reference("pp default/mine");
+    let facts = PolicyFacts {
+        policy: mine.clone(),
+        selectors: &spec.resource_selectors,
+        priority: 0,
+        is_deleting: false,
+    };
+    let other = TemplateFacts {
+        name: "other".to_owned(),
+        ..web()
+    };
+
+    assert!(concerns(&mine, Some(&facts), &web()), "it could take it");
+    assert!(
+        !concerns(&mine, Some(&facts), &other),
+        "it selects something else"
+    );
+    assert!(
+        concerns(&mine, Some(&facts), &claimed(other.clone(), &mine)),
+        "it has it and selects it no longer"
+    );
+    assert!(
+        concerns(&mine, None, &claimed(other, &mine)),
+        "it had it and is gone"
+    );
+    assert!(
+        !concerns(&mine, None, &web()),
+        "it is gone and never had it"
+    );
+}
+
+fn any_policy() -> impl Strategy<Value = Policy> {
+    let who = prop::sample::select(vec![
+        "pp default/a",
+        "pp default/b",
+        "pp other/c",
+        "cpp a",
+        "cpp b",
+        "cpp c",
+    ]);
+    let what = prop::sample::select(vec![
+        BY_KIND,
+        BY_LABEL,
+        BY_NAME,
+        "{apiVersion: v1, kind: ConfigMap}",
+    ]);
+    (who, what, -1..2i32, prop::bool::weighted(0.1)).prop_map(
+        |(who, what, priority, is_deleting)| Policy {
+            is_deleting,
+            ..policy(who, priority, &[what])
+        },
+    )
+}
+
+/// Policies with distinct names.
+fn any_policies() -> impl Strategy<Value = Vec<Policy>> {
+    prop::collection::vec(any_policy(), 0..6).prop_map(|mut policies| {
+        policies.sort_by(|a, b| a.reference.cmp(&b.reference));
+        policies.dedup_by(|a, b| a.reference == b.reference);
+        policies
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_order_of_policies_does_not_matter(policies in any_policies().prop_shuffle()) {
+        let mut sorted = policies.clone();
+        sorted.sort_by(|a, b| a.reference.cmp(&b.reference));
+        prop_assert_eq!(claim_of(&web(), &policies), claim_of(&web(), &sorted));
+    }
+
+    #[test]
+    fn a_taken_template_is_kept_next_time(policies in any_policies()) {
+        if let Claim::Take { by, .. } = claim_of(&web(), &policies) {
+            prop_assert_eq!(claim_of(&claimed(web(), &by), &policies), Claim::Keep(by));
+        }
+    }
+
+    #[test]
+    fn a_released_template_waits_next_time(policies in any_policies(), owner in any_policy()) {
+        if let Claim::Release(_) = claim_of(&claimed(web(), &owner.reference), &policies) {
+            prop_assert_eq!(claim_of(&web(), &policies), Claim::Waiting);
+        }
+    }
+}

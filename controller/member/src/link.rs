@@ -1,0 +1,74 @@
+//! Two clients that look alike are this domain's most likely serious bug: [`Hub`] and [`Member`] make swapping them a type error.
+
+use std::fmt;
+
+use kube::Client;
+use pando_api::names::ClusterName;
+use pando_context::Ctx;
+
+/// A client of the hub (the federation API server).
+#[derive(Clone)]
+pub struct Hub(Client);
+
+impl Hub {
+    /// Marks a client as the hub's.
+    #[must_use]
+    pub fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    /// The client itself.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.0
+    }
+}
+
+/// The link to one member cluster. Its clients stay inside this package: requests go through [`crate::gateway`],
+/// [`crate::probe`] and [`crate::watches`] only, each of which is bounded by the cluster's context.
+#[derive(Clone)]
+pub struct Member {
+    name: ClusterName,
+    ctx: Ctx,
+    requests: Client,
+    watches: Client,
+}
+
+impl Member {
+    /// A link from its parts: `requests` and `watches` are separate connections, so that a slow list never holds up a write.
+    #[must_use]
+    pub fn new(name: ClusterName, ctx: Ctx, requests: Client, watches: Client) -> Self {
+        Self {
+            name,
+            ctx,
+            requests,
+            watches,
+        }
+    }
+
+    /// Which cluster this is.
+    #[must_use]
+    pub fn name(&self) -> &ClusterName {
+        &self.name
+    }
+
+    /// The context `cluster/<name>`: everything that talks to the cluster runs in it.
+    #[must_use]
+    pub fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+
+    pub(crate) fn requests(&self) -> &Client {
+        &self.requests
+    }
+
+    pub(crate) fn watches(&self) -> &Client {
+        &self.watches
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Member({})", self.name)
+    }
+}

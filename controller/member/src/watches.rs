@@ -1,0 +1,135 @@
+//! Watching what is ours in a member, kind by kind, as long as a Work uses the kind.
+//!
+//! Every watch selects `karmada.io/managed=true`, so objects of the member's other users never cross the wire. What is kept of
+//! an object is its metadata and one [`Reading`](crate::object::Reading); the object itself is dropped after it was read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use kube::core::ApiResource;
+use pando_api::labels;
+use pando_context::{Kind, Scope};
+use pando_runtime::store::{Change, Key, Read, Store};
+use pando_runtime::watch;
+
+use crate::link::Member;
+use crate::object::{Decode, MemberObject};
+
+static WATCH: Kind = Kind::new("watch");
+
+/// Told about every change of one of our objects, after its reading was made. Must not block.
+pub type OnChange = Arc<dyn Fn(&ApiResource, &Change<MemberObject>) + Send + Sync>;
+
+/// The watches of one member.
+pub struct Watches {
+    member: Member,
+    decode: Decode,
+    on_change: OnChange,
+    running: Mutex<BTreeMap<Gvk, Watch>>,
+}
+
+/// `apiVersion` and kind.
+type Gvk = (Box<str>, Box<str>);
+
+struct Watch {
+    store: Store<MemberObject>,
+    users: BTreeSet<Key>,
+    /// Dropping it ends the watch.
+    _scope: Scope,
+}
+
+impl Watches {
+    /// No watches yet. They will run under the member's context.
+    #[must_use]
+    pub fn new(member: Member, decode: Decode, on_change: OnChange) -> Self {
+        Self {
+            member,
+            decode,
+            on_change,
+            running: Mutex::default(),
+        }
+    }
+
+    /// The store of a kind; starts its watch when `user` (a Work) is the first to need it.
+    pub fn acquire(&self, resource: &ApiResource, user: &Key) -> Store<MemberObject> {
+        let mut running = self.running();
+        let gvk = (
+            resource.api_version.as_str().into(),
+            resource.kind.as_str().into(),
+        );
+        let watch = running.entry(gvk).or_insert_with(|| self.start(resource));
+        watch.users.insert(user.clone());
+        watch.store.clone()
+    }
+
+    /// `user` is gone: ends the watches that nobody else needs.
+    pub fn release(&self, user: &Key) {
+        self.running().retain(|_, watch| {
+            watch.users.remove(user);
+            !watch.users.is_empty()
+        });
+    }
+
+    /// What the watch of a kind knows under `key`; `Unreadable` when the kind is not watched.
+    #[must_use]
+    pub fn read(&self, api_version: &str, kind: &str, key: &Key) -> Read<MemberObject> {
+        match self.store(api_version, kind) {
+            Some(store) => store.read(key),
+            None => Read::Unreadable(format!("{kind} {key}: the kind is not watched")),
+        }
+    }
+
+    /// The store of a kind that is watched.
+    #[must_use]
+    pub fn store(&self, api_version: &str, kind: &str) -> Option<Store<MemberObject>> {
+        self.running()
+            .get(&(Box::from(api_version), Box::from(kind)))
+            .map(|watch| watch.store.clone())
+    }
+
+    /// How many kinds are watched.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.running().len()
+    }
+
+    /// Is nothing watched?
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn start(&self, resource: &ApiResource) -> Watch {
+        let store: Store<MemberObject> = Store::new(resource.clone());
+        let (decode, on_change, kind) = (
+            Arc::clone(&self.decode),
+            Arc::clone(&self.on_change),
+            resource.clone(),
+        );
+        store.subscribe(move |change| {
+            if let Some(object) = &change.new {
+                object.reading(&kind, &decode);
+            }
+            on_change(&kind, change);
+        });
+        let scope = self.member.ctx().child_named(&WATCH, &resource.plural);
+        let options = watch::Options {
+            labels: Some(format!("{}={}", labels::MANAGED, labels::MANAGED_VALUE)),
+            ..watch::Options::default()
+        };
+        let (client, fed) = (self.member.watches().clone(), store.clone());
+        scope
+            .ctx()
+            .spawn(&WATCH, move |ctx| watch::run(ctx, client, fed, options))
+            .detach();
+        Watch {
+            store,
+            users: BTreeSet::new(),
+            _scope: scope,
+        }
+    }
+
+    fn running(&self) -> MutexGuard<'_, BTreeMap<Gvk, Watch>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,104 @@
+//! What rendering reads: stores only.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pando_api::names::{ClusterName, work_name};
+use pando_api::policy::{ClusterOverridePolicy, OverridePolicy};
+use pando_api::work::{ObjectReference, ResourceBinding, Work};
+use pando_api::labels;
+use pando_core::cluster_facts::ClusterFacts;
+use pando_core::manifest::{InvalidManifest, Template};
+use pando_core::overrides::{self, Selected};
+use pando_core::render::{Binding, NotRenderable, RenderInput};
+use pando_runtime::store::Key;
+use serde_json::json;
+
+use crate::detector::template_key;
+use crate::env::{Env, WORKS_BY_BINDING};
+
+/// One binding with everything that decides about its Works.
+pub(super) struct Observed {
+    pub(super) binding: Arc<ResourceBinding>,
+    pub(super) works: Vec<Arc<Work>>,
+    template: Template,
+    policies: Vec<Arc<OverridePolicy>>,
+    cluster_policies: Vec<Arc<ClusterOverridePolicy>>,
+    clusters: BTreeMap<ClusterName, ClusterFacts>,
+    works_complete: bool,
+}
+
+/// `None` when there is nothing to render: no such binding, or no template for one that is not being deleted.
+pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, InvalidManifest> {
+    let stores = &env.stores;
+    let Some(binding) = stores.bindings.get(key) else { return Ok(None) };
+    let resource = &binding.spec.resource;
+    let template = match stores.templates.get(&template_key(resource)) {
+        // The same name is not the same object: a template that was made again gets a binding of its own.
+        Some(template) if template.meta.uid.as_deref() == Some(resource.uid.as_str()) => template.parsed()?,
+        _ if binding.metadata.deletion_timestamp.is_some() => gone(resource)?,
+        _ => return Ok(None),
+    };
+    let id = binding.metadata.labels.as_ref().and_then(|labels| labels.get(labels::BINDING_PERMANENT_ID));
+    let mut works = id.map(|id| stores.works.by_index(WORKS_BY_BINDING, id)).unwrap_or_default();
+    let clusters: BTreeMap<_, _> = stores
+        .clusters
+        .list(None)
+        .iter()
+        .filter_map(|cluster| ClusterFacts::of(cluster).ok())
+        .map(|facts| (facts.name.clone(), facts))
+        .collect();
+    let name = work_name(Some(&resource.namespace), &resource.kind, &resource.name);
+    for target in &binding.spec.clusters {
+        let Ok(cluster) = ClusterName::parse(&target.name) else { continue };
+        let place = Key::namespaced(cluster.execution_namespace().as_str(), &name);
+        if let Some(work) = stores.works.get(&place)
+            && !works.iter().any(|known| Key::of(&known.metadata) == place)
+        {
+            works.push(work);
+        }
+    }
+    Ok(Some(Observed {
+        works,
+        template,
+        policies: stores.overrides.list(Some(&resource.namespace)),
+        cluster_policies: stores.cluster_overrides.list(None),
+        clusters,
+        works_complete: stores.works.is_synced(),
+        binding,
+    }))
+}
+
+/// What is left of a template whose binding is still being cleaned up: its identity, which names the Works.
+fn gone(resource: &ObjectReference) -> Result<Template, InvalidManifest> {
+    Template::from_value(json!({
+        "apiVersion": resource.api_version,
+        "kind": resource.kind,
+        "metadata": {"namespace": resource.namespace, "name": resource.name, "uid": resource.uid},
+    }))
+}
+
+impl Observed {
+    /// The overrides that select the template.
+    pub(super) fn overrides(&self) -> Selected<'_> {
+        let cluster_policies = self.cluster_policies.iter().map(Arc::as_ref);
+        overrides::select(cluster_policies, self.policies.iter().map(Arc::as_ref), &self.template.manifest)
+    }
+
+    /// The decision's input.
+    pub(super) fn input<'a>(
+        &'a self,
+        federation: &'a str,
+        overrides: &'a Selected<'a>,
+    ) -> Result<RenderInput<'a>, NotRenderable> {
+        Ok(RenderInput {
+            federation,
+            binding: Binding::namespaced(&self.binding)?,
+            template: &self.template,
+            overrides,
+            clusters: &self.clusters,
+            works: &self.works,
+            works_complete: self.works_complete,
+        })
+    }
+}

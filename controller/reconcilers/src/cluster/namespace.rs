@@ -1,0 +1,163 @@
+//! The execution namespace `karmada-es-<cluster>`: where a member's Works live on the hub.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
+use pando_api::cluster::Cluster;
+use pando_api::names::ClusterName;
+use pando_api::{events, labels, managers};
+use pando_context::{Ctx, Kind};
+use pando_core::next::Next;
+use pando_runtime::events::Level;
+
+use super::{Env, Error};
+
+static CALL: Kind = Kind::new("call");
+
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How soon a namespace of a former life of the cluster is looked at again.
+const RECHECK: Duration = Duration::from_secs(1);
+
+/// How the namespace is.
+pub(super) enum Found {
+    /// Not there.
+    Absent,
+    /// It was deleted, and its content is on its way out.
+    Terminating,
+    /// There; its uid.
+    Active(String),
+}
+
+/// Makes sure that the namespace is there. `Some`: not yet, look again then.
+pub(super) async fn ensure(
+    ctx: &Ctx,
+    env: &Env,
+    name: &ClusterName,
+    cluster: &Cluster,
+) -> Result<Option<Next>, Error> {
+    if env.memory.of(name, |facts| facts.namespace) {
+        return Ok(None);
+    }
+    // Read first: at a restart the namespace is there, and a refused POST would be a write in a steady state.
+    match find(ctx, env, name).await? {
+        Found::Active(_) => {
+            env.memory.of(name, |facts| facts.namespace = true);
+            return Ok(None);
+        }
+        // The same name was joined before, and that life is still going.
+        Found::Terminating => return Ok(Some(Next::after(RECHECK))),
+        Found::Absent => {}
+    }
+    let execution = name.execution_namespace();
+    let system = [(labels::SYSTEM.to_owned(), labels::SYSTEM_VALUE.to_owned())];
+    let metadata = ObjectMeta {
+        name: Some(execution.to_string()),
+        labels: Some(system.into()),
+        ..ObjectMeta::default()
+    };
+    let namespace = Namespace {
+        metadata,
+        ..Namespace::default()
+    };
+    let parameters = PostParams {
+        field_manager: Some(managers::CLUSTER.into()),
+        ..PostParams::default()
+    };
+    let api = Api::<Namespace>::all(env.client.clone());
+    let created = call(
+        ctx,
+        format!("create namespace {execution}"),
+        api.create(&parameters, &namespace),
+    )
+    .await;
+    match created {
+        Ok(_) => env.event(
+            cluster,
+            Level::Normal,
+            events::CREATE_EXECUTION_SPACE_SUCCEED,
+            &format!("Created execution namespace({execution}) for cluster({name})"),
+        ),
+        Err(Error::Api { source, .. }) if is_status(&source, 409) => {
+            return Ok(Some(Next::after(RECHECK)));
+        }
+        Err(error) => {
+            env.event(
+                cluster,
+                Level::Warning,
+                events::CREATE_EXECUTION_SPACE_FAILED,
+                &error.to_string(),
+            );
+            return Err(error);
+        }
+    }
+    env.memory.of(name, |facts| facts.namespace = true);
+    Ok(None)
+}
+
+/// Looks the namespace up.
+pub(super) async fn find(ctx: &Ctx, env: &Env, name: &ClusterName) -> Result<Found, Error> {
+    let execution = name.execution_namespace();
+    let api = Api::<Namespace>::all(env.client.clone());
+    let found = call(
+        ctx,
+        format!("read namespace {execution}"),
+        api.get_opt(execution.as_str()),
+    )
+    .await?;
+    Ok(match found {
+        None => Found::Absent,
+        Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => Found::Terminating,
+        Some(namespace) => Found::Active(namespace.metadata.uid.unwrap_or_default()),
+    })
+}
+
+/// Deletes exactly the namespace that was read, and with it the Works in it.
+pub(super) async fn delete(
+    ctx: &Ctx,
+    env: &Env,
+    name: &ClusterName,
+    uid: String,
+) -> Result<(), Error> {
+    let execution = name.execution_namespace();
+    let preconditions = Preconditions {
+        uid: Some(uid),
+        resource_version: None,
+    };
+    let parameters = DeleteParams {
+        preconditions: Some(preconditions),
+        ..DeleteParams::background()
+    };
+    let api = Api::<Namespace>::all(env.client.clone());
+    match call(
+        ctx,
+        format!("delete namespace {execution}"),
+        api.delete(execution.as_str(), &parameters),
+    )
+    .await
+    {
+        Err(Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
+        deleted => deleted.map(drop),
+    }
+}
+
+/// One call to the hub, bounded and named.
+pub(super) async fn call<T>(
+    ctx: &Ctx,
+    what: String,
+    request: impl Future<Output = kube::Result<T>>,
+) -> Result<T, Error> {
+    match ctx.timeout(&CALL, CALL_TIMEOUT, request).await {
+        Ok(Ok(reply)) => Ok(reply),
+        Ok(Err(source)) => Err(Error::Api {
+            what,
+            source: Box::new(source),
+        }),
+        Err(stop) => Err(Error::Stopped { what, stop }),
+    }
+}
+
+fn is_status(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
+}

@@ -1,0 +1,230 @@
+//! What a Cluster's status says of its member: Ready with hysteresis, version, kinds.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
+use pando_api::cluster::{ApiEnablement, ApiResource, Cluster, ClusterStatus};
+use pando_api::conditions::{
+    API_ENABLEMENTS_COMPLETE, API_ENABLEMENTS_EMPTY, API_ENABLEMENTS_PARTIAL,
+    COMPLETE_API_ENABLEMENTS, READY,
+};
+use pando_api::names::ClusterName;
+use pando_context::Ctx;
+use pando_core::conditions::{self, Verdict};
+use pando_core::health::{Hysteresis, Probe, Publish};
+use pando_core::next::Next;
+use pando_member::probe::{Discovered, Health, ProbeResult};
+use pando_runtime::store::Key;
+use serde_json::json;
+
+use super::attach::Link;
+use super::{Env, Error, probing};
+
+/// Takes in the last probe and writes the status where it differs. Returns when to look again.
+pub(super) async fn publish(
+    ctx: &Ctx,
+    env: &Env,
+    key: &Key,
+    name: &ClusterName,
+    cluster: &Cluster,
+    link: &Link,
+) -> Result<Next, Error> {
+    let observed = match link {
+        Link::Refused(cause) => Probe::CollectionFailed {
+            cause: cause.clone(),
+        },
+        Link::Attached(_) => match env.memory.of(name, |facts| facts.probe.take()) {
+            Some(result) => {
+                if let Some(version) = &result.kubernetes_version {
+                    env.memory
+                        .of(name, |facts| facts.version = Some(version.clone()));
+                }
+                observation(&cluster.spec.id, &result)
+            }
+            None => return Ok(Next::await_change()), // the next probe brings us back
+        },
+    };
+    let now = env.clock.now();
+    let stored = cluster
+        .status
+        .as_ref()
+        .and_then(|status| conditions::find(&status.conditions, READY));
+    let decision = env.memory.of(name, |facts| {
+        let hysteresis = facts
+            .hysteresis
+            .get_or_insert_with(|| Hysteresis::from_stored(stored));
+        hysteresis.observe(&observed, now, &env.settings.thresholds)
+    });
+    let verdict = match decision {
+        Publish::Hold { until } => return Ok(Next::after(left(now, until))),
+        Publish::Now(verdict) => verdict,
+    };
+    let mut status = cluster.status.clone().unwrap_or_default();
+    // The words of a failure change from probe to probe; only a new reason is news.
+    if !stored
+        .is_some_and(|stored| stored.status == verdict.status && stored.reason == verdict.reason)
+    {
+        conditions::set(&mut status.conditions, verdict, &Time(now));
+    }
+    if let (Link::Attached(entry), true) = (link, observed.is_ok()) {
+        if let Some(version) = env.memory.of(name, |facts| facts.version.clone()) {
+            status.kubernetes_version = version;
+        }
+        collect(&mut status, &entry.discovered(), now);
+    }
+    write(ctx, env, key, cluster, &status).await
+}
+
+/// Writes a status where it differs from the one that was read.
+pub(super) async fn write(
+    ctx: &Ctx,
+    env: &Env,
+    key: &Key,
+    cluster: &Cluster,
+    status: &ClusterStatus,
+) -> Result<Next, Error> {
+    if cluster.status.as_ref() == Some(status) {
+        return Ok(Next::await_change());
+    }
+    // The finalizer's patch may have made a newer version; what this decision was made from is the status, which it keeps.
+    let current = env.clusters.get(key);
+    let same = current.as_ref().is_some_and(|current| {
+        current.status == cluster.status && current.metadata.uid == cluster.metadata.uid
+    });
+    let version = if same {
+        current.and_then(|current| current.metadata.resource_version.clone())
+    } else {
+        cluster.metadata.resource_version.clone()
+    };
+    let patch = json!({"metadata": {"resourceVersion": version}, "status": status});
+    env.hub
+        .patch_status(ctx, &env.clusters, key, &patch)
+        .await?;
+    Ok(Next::await_change())
+}
+
+fn left(now: Timestamp, until: Timestamp) -> std::time::Duration {
+    std::time::Duration::try_from(until.duration_since(now)).unwrap_or_default()
+}
+
+/// What a probe means for Ready. A token that is not accepted, or another cluster behind the endpoint, is said as such.
+fn observation(id: &str, result: &ProbeResult) -> Probe {
+    match &result.health {
+        Health::Healthy | Health::Forbidden(_) => match probing::other_cluster(id, result) {
+            Some(cause) => Probe::CollectionFailed { cause },
+            None => Probe::Ok,
+        },
+        Health::Unhealthy(_) => Probe::NotOk,
+        Health::Unreachable(cause) | Health::NotKubernetes(cause) => Probe::NoAnswer {
+            cause: cause.clone(),
+        },
+        Health::Unauthorized => Probe::CollectionFailed {
+            cause: "the member does not accept the token (401): renew it in the secret".into(),
+        },
+    }
+}
+
+/// Version and kinds. Groups that did not answer keep their old list, which the entry has filled in already.
+fn collect(status: &mut ClusterStatus, discovered: &Discovered, now: Timestamp) {
+    let verdict = if discovered.group_versions.is_empty() {
+        Verdict::fails(
+            COMPLETE_API_ENABLEMENTS,
+            API_ENABLEMENTS_EMPTY,
+            "no API could be read",
+        )
+    } else if discovered.is_complete() {
+        Verdict::holds(
+            COMPLETE_API_ENABLEMENTS,
+            API_ENABLEMENTS_COMPLETE,
+            "every API could be read",
+        )
+    } else {
+        Verdict::fails(
+            COMPLETE_API_ENABLEMENTS,
+            API_ENABLEMENTS_PARTIAL,
+            format!("could not read {}", discovered.missing.join(", ")),
+        )
+    };
+    conditions::set(&mut status.conditions, verdict, &Time(now));
+    if !discovered.group_versions.is_empty() {
+        status.api_enablements = discovered
+            .group_versions
+            .iter()
+            .map(|found| ApiEnablement {
+                group_version: found.group_version.clone(),
+                resources: found
+                    .kinds
+                    .iter()
+                    .map(|kind| ApiResource {
+                        name: kind.name.clone(),
+                        kind: kind.kind.clone(),
+                    })
+                    .collect(),
+            })
+            .collect();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )]
+    use pando_member::probe::{GroupVersion, Kind};
+
+    use super::*;
+
+    fn found(health: Health, identity: Option<&str>) -> ProbeResult {
+        ProbeResult {
+            health,
+            kubernetes_version: None,
+            identity: identity.map(str::to_owned),
+            discovered: None,
+        }
+    }
+
+    #[test]
+    fn a_rejected_token_and_a_stranger_are_not_outages() {
+        let text = |probe: Probe| format!("{probe:?}");
+        assert_eq!(
+            observation("", &found(Health::Healthy, Some("a"))),
+            Probe::Ok
+        );
+        assert_eq!(
+            observation("a", &found(Health::Healthy, Some("a"))),
+            Probe::Ok
+        );
+        assert!(
+            text(observation("b", &found(Health::Healthy, Some("a")))).contains("another cluster")
+        );
+        assert!(text(observation("", &found(Health::Unauthorized, None))).contains("401"));
+        assert!(matches!(
+            observation("", &found(Health::Unreachable("x".into()), None)),
+            Probe::NoAnswer { .. }
+        ));
+    }
+
+    #[test]
+    fn kinds_of_a_broken_group_stay_listed() {
+        let mut status = ClusterStatus::default();
+        let kind = Kind {
+            name: "deployments".into(),
+            kind: "Deployment".into(),
+            namespaced: true,
+        };
+        let discovered = Discovered {
+            group_versions: vec![GroupVersion {
+                group_version: "apps/v1".into(),
+                kinds: vec![kind],
+            }],
+            missing: vec!["metrics.k8s.io/v1".into()],
+        };
+        collect(&mut status, &discovered, Timestamp::UNIX_EPOCH);
+        assert_eq!(status.conditions[0].reason, API_ENABLEMENTS_PARTIAL);
+        collect(&mut status, &Discovered::default(), Timestamp::UNIX_EPOCH);
+        assert_eq!(status.conditions[0].reason, API_ENABLEMENTS_EMPTY);
+        assert_eq!(status.api_enablements.len(), 1);
+    }
+}

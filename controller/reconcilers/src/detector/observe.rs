@@ -1,0 +1,95 @@
+//! What the detector reads: stores only.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pando_api::policy::{ClusterPropagationPolicy, PropagationPolicy};
+use pando_api::work::ResourceBinding;
+use pando_core::detect;
+use pando_core::manifest::{InvalidManifest, Manifest};
+use pando_core::policy_match::Cause;
+use pando_core::scheduler::Snapshot;
+use pando_runtime::store::Key;
+use uuid::Uuid;
+
+use crate::env::Env;
+use crate::template::{Template, TemplateKey};
+use crate::wiring::binding_key;
+
+/// The content of each template when it was last decided on, to tell an edit from everything else.
+/// Empty after a restart: then nothing counts as an edit, which is the safe side for lazy policies.
+#[derive(Clone, Default)]
+pub struct Contents(Arc<Mutex<BTreeMap<TemplateKey, String>>>);
+
+impl Contents {
+    /// Whether the template changed since the last look, which is now.
+    fn cause(&self, key: &TemplateKey, hash: &str) -> Cause {
+        let mut contents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match contents.insert(key.clone(), hash.to_owned()) {
+            Some(before) if before != hash => Cause::Template,
+            _ => Cause::Federation,
+        }
+    }
+
+    fn forget(&self, key: &TemplateKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+/// One template with everything that decides about its binding.
+pub(super) struct Observed {
+    pub(super) template: Arc<Template>,
+    pub(super) binding_key: Key,
+    pub(super) binding: Option<Arc<ResourceBinding>>,
+    manifest: Manifest,
+    policies: Vec<Arc<PropagationPolicy>>,
+    cluster_policies: Vec<Arc<ClusterPropagationPolicy>>,
+    overrides: BTreeSet<String>,
+    clusters: Snapshot,
+    cause: Cause,
+    fresh_id: String,
+}
+
+pub(super) fn template(env: &Env, key: &TemplateKey) -> Result<Option<Observed>, InvalidManifest> {
+    let Some(template) = env.stores.templates.get(key) else {
+        env.contents.forget(key);
+        return Ok(None);
+    };
+    let stores = &env.stores;
+    let namespace = template.meta.namespace.as_deref();
+    let binding_key = binding_key(&template);
+    let namespaced = stores.overrides.list(namespace).into_iter().filter_map(|found| found.metadata.name.clone());
+    let of_all = stores.cluster_overrides.list(None).into_iter().filter_map(|found| found.metadata.name.clone());
+    Ok(Some(Observed {
+        manifest: template.manifest()?,
+        binding: stores.bindings.get(&binding_key),
+        policies: stores.policies.list(namespace),
+        cluster_policies: stores.cluster_policies.list(None),
+        overrides: namespaced.chain(of_all).collect(),
+        clusters: Snapshot::of_clusters(stores.clusters.list(None)),
+        cause: env.contents.cause(key, &template.content_hash),
+        fresh_id: Uuid::new_v4().to_string(),
+        binding_key,
+        template,
+    }))
+}
+
+impl Observed {
+    /// The decision's input.
+    pub(super) fn plan(&self, env: &Env) -> detect::Plan {
+        let policies: Vec<_> = self.policies.iter().map(Arc::as_ref).collect();
+        let cluster_policies: Vec<_> = self.cluster_policies.iter().map(Arc::as_ref).collect();
+        detect::plan(&detect::Observed {
+            template: &self.manifest,
+            meta: &self.template.meta,
+            policies: &policies,
+            cluster_policies: &cluster_policies,
+            overrides: &self.overrides,
+            binding: self.binding.as_deref(),
+            clusters: &self.clusters,
+            skipped: &env.skipped,
+            cause: self.cause,
+            fresh_id: &self.fresh_id,
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! Work → member: what a Work wants is in its member, and stays there.
+//!
+//! ```text
+//! observe   the Work, what the member's watch knows; one quorum read where that differs     reads only
+//! plan      create, apply, adopt, keep, refuse, wait (`core::drift`)                        pure, in core
+//! apply     the step, with its own deadline; a stale precondition plans again               writes only
+//! report    outcome for the one writer of the Work's status, events on transitions          in memory
+//! ```
+//!
+//! One queue and one set of workers per member: a member that is dead, slow or hostile costs the others nothing. While it is
+//! lost its Works wait in a set, without timers, and all of them start when it is back.
+
+mod apply;
+mod error;
+mod observe;
+pub mod outcome;
+mod release;
+
+use std::time::Duration;
+
+use pando_api::work::Work;
+use pando_context::Ctx;
+use pando_core::drift::Desired;
+use pando_core::next::Next;
+use pando_runtime::store::{Key, Read};
+
+use crate::member_agent::Agent;
+
+pub use error::Error;
+use outcome::{Dispatch, Outcome, Result};
+
+/// How soon a conflict with somebody else's object is looked at again: nothing tells us when it goes.
+const CONFLICT_RETRY: Duration = Duration::from_secs(30);
+/// How soon an object that waits for something in the member is looked at again, if no watch event comes before.
+const WAIT_RETRY: Duration = Duration::from_secs(5);
+/// How soon work that a fault of the whole cluster stopped is tried again, unless the probe finds the cluster lost first.
+const CLUSTER_RETRY: Duration = Duration::from_secs(1);
+
+/// Carries out one Work in its member.
+///
+/// # Errors
+/// [`Error`]: the read or write that failed, by class. Faults of the whole cluster are no error of the Work.
+pub async fn reconcile(ctx: &Ctx, agent: &Agent, key: &Key) -> std::result::Result<Next, Error> {
+    let work = match agent.works().read(key) {
+        Read::Found(work) => work,
+        Read::Absent => {
+            agent.forget(key);
+            return Ok(Next::forget());
+        }
+        Read::Unreadable(why) => {
+            return Err(Error::Unreadable {
+                work: key.clone(),
+                why,
+            });
+        }
+    };
+    if !agent.entry().is_connected() {
+        agent.park(key); // all parked Works start when the member is back
+        return Ok(Next::await_change());
+    }
+    if work.metadata.deletion_timestamp.is_some() {
+        return release::work(ctx, agent, key, &work).await;
+    }
+    if work.spec.suspend_dispatching == Some(true) {
+        agent.report(
+            key,
+            Outcome {
+                generation: work.metadata.generation,
+                dispatch: Dispatch::Suspended,
+            },
+        );
+        return Ok(Next::await_change());
+    }
+    dispatch(ctx, agent, key, &work).await
+}
+
+async fn dispatch(
+    ctx: &Ctx,
+    agent: &Agent,
+    key: &Key,
+    work: &Work,
+) -> std::result::Result<Next, Error> {
+    let desired = match Desired::of_work(agent.federation(), work) {
+        Ok(desired) => desired,
+        Err(unfit) => {
+            let result = Result::Failed {
+                message: unfit.to_string(),
+                retry: None,
+            };
+            agent.report(
+                key,
+                Outcome {
+                    generation: work.metadata.generation,
+                    dispatch: Dispatch::Done(vec![result]),
+                },
+            );
+            return Ok(Next::await_change());
+        }
+    };
+    let mut results = Vec::with_capacity(desired.len());
+    for (ordinal, desired) in desired.iter().enumerate() {
+        results.push(apply::object(ctx, agent, key, ordinal, desired).await?);
+    }
+    let next = results
+        .iter()
+        .map(Result::next)
+        .min()
+        .unwrap_or_else(Next::await_change);
+    agent.report(
+        key,
+        Outcome {
+            generation: work.metadata.generation,
+            dispatch: Dispatch::Done(results),
+        },
+    );
+    Ok(next)
+}

@@ -1,0 +1,294 @@
+//! Carries out the plan for one object.
+
+use pando_context::Ctx;
+use pando_core::drift::{self, Conversion, Desired, MemberStep};
+use pando_core::seen::Seen;
+use pando_member::fault::{self, Fault};
+use pando_member::object::{Live, MemberObject, Verdict};
+use pando_member::target::Target;
+use pando_runtime::store::{Key, Store};
+use serde_json::Value;
+
+use super::observe::{self, Known};
+use super::outcome::Result;
+use super::{CLUSTER_RETRY, Error};
+use crate::member_agent::Agent;
+
+/// How often a stale precondition is answered by reading and planning again at once. A rival that still wins then is
+/// left to the queue's backoff.
+const ATTEMPTS: u32 = 4;
+
+/// Brings one object of a Work to what is wanted.
+///
+/// # Errors
+/// Stopped, unreadable, or stale again and again. Everything else is a [`Result`].
+pub(super) async fn object(
+    ctx: &Ctx,
+    agent: &Agent,
+    work: &Key,
+    ordinal: usize,
+    desired: &Desired,
+) -> std::result::Result<Result, Error> {
+    let one = One {
+        ctx,
+        agent,
+        work,
+        ordinal,
+        desired,
+        target: agent.target(desired),
+    };
+    let store = agent.watches().acquire(&one.target.resource, work);
+    let mut seen = match observe::known(agent, work, desired, &store, &one.target) {
+        Known::Settled => return Ok(Result::Applied("kept")),
+        Known::Absent => Seen::Absent,
+        Known::Unsure => match observe::live(ctx, agent, &one.target).await {
+            Ok(seen) => seen,
+            Err(error) => return one.failed(error),
+        },
+    };
+    let mut attempt = 1;
+    loop {
+        let error = match one.step(&store, seen).await? {
+            Ok(result) => return Ok(result),
+            Err(error) if is_stale(&error.fault) && attempt < ATTEMPTS => error,
+            Err(error) => return one.failed(error),
+        };
+        tracing::debug!(cluster = %agent.name(), %work, %error, attempt, "the member moved on, planning again");
+        attempt += 1;
+        seen = match observe::live(ctx, agent, &one.target).await {
+            Ok(seen) => seen,
+            Err(error) => return one.failed(error),
+        };
+    }
+}
+
+/// What was read is not what is there any more: reading again and deciding again is the answer.
+fn is_stale(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Conflict(_) | Fault::AlreadyExists | Fault::NotFound
+    )
+}
+
+/// One object on its way.
+struct One<'a> {
+    ctx: &'a Ctx,
+    agent: &'a Agent,
+    work: &'a Key,
+    ordinal: usize,
+    desired: &'a Desired,
+    target: Target,
+}
+
+type Attempt = std::result::Result<Result, fault::Error>;
+
+impl One<'_> {
+    async fn step(
+        &self,
+        store: &Store<MemberObject>,
+        seen: Seen<(Live, Value)>,
+    ) -> std::result::Result<Attempt, Error> {
+        let (gateway, term, target) = (self.agent.gateway(), self.agent.term(), &self.target);
+        let plan = drift::plan(self.desired, seen.as_ref().map(|(_, value)| value));
+        tracing::debug!(cluster = %self.agent.name(), work = %self.work, object = %target, %plan, "member step");
+        let written = match plan {
+            MemberStep::Create { body } => gateway
+                .create(self.ctx, term, target, &body)
+                .await
+                .map(|live| (live, "created")),
+            MemberStep::Apply { body, convert, .. } => self.apply(body, convert, &seen).await,
+            MemberStep::Adopt { body, why } => {
+                tracing::info!(cluster = %self.agent.name(), object = %target, why, "adopting an object of somebody else, as its conflict resolution says");
+                gateway
+                    .apply(self.ctx, term, target, &body)
+                    .await
+                    .map(|live| (live, "adopted"))
+            }
+            MemberStep::Keep => match seen {
+                // What was read may be newer than the watch: with it the next look needs no request.
+                Seen::Found((live, _)) => {
+                    self.remember(store, &live);
+                    return Ok(Ok(Result::Applied("kept")));
+                }
+                _ => return Ok(Ok(Result::Applied("kept"))),
+            },
+            MemberStep::Conflict { message } => return Ok(Ok(Result::conflict(message))),
+            MemberStep::Await { why } => return Ok(Ok(self.waiting(why))),
+            MemberStep::Wait(failure) => return Err(failure.into()),
+        };
+        Ok(written.map(|(live, verb)| {
+            self.written(store, &live);
+            Result::Applied(verb)
+        }))
+    }
+
+    /// Server-side apply; our first one on an object is preceded by the conversion of our POST's entry.
+    async fn apply(
+        &self,
+        mut body: Value,
+        convert: Option<Conversion>,
+        seen: &Seen<(Live, Value)>,
+    ) -> std::result::Result<(Live, &'static str), fault::Error> {
+        let (gateway, term, target) = (self.agent.gateway(), self.agent.term(), &self.target);
+        if let Some(convert) = convert {
+            let converted = gateway
+                .convert(self.ctx, term, target, &convert.patch)
+                .await?;
+            // The conversion itself made a new version; a guard on the old one would always fail.
+            if let Some(version) = body.pointer_mut("/metadata/resourceVersion") {
+                *version = converted
+                    .meta()
+                    .resource_version
+                    .clone()
+                    .unwrap_or_default()
+                    .into();
+            }
+        }
+        match gateway.apply(self.ctx, term, target, &body).await {
+            Ok(live) => Ok((live, "applied")),
+            Err(fault::Error {
+                fault: Fault::NotMergeable(why),
+                ..
+            }) => {
+                tracing::info!(cluster = %self.agent.name(), object = %target, why, "replacing the whole object");
+                let Seen::Found((_, live)) = seen else {
+                    return Err(self.gone());
+                };
+                gateway
+                    .replace(self.ctx, term, target, &replacement(body, live))
+                    .await
+                    .map(|live| (live, "replaced"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Puts what the member showed into the store: the next look needs no request.
+    fn remember(&self, store: &Store<MemberObject>, live: &Live) {
+        store.written(live.record());
+    }
+
+    /// Puts the reply to a write of ours into the store, and notes a difference that the write left (a mutating webhook
+    /// of the member): writing again would not change it, so only another difference counts as drift.
+    fn written(&self, store: &Store<MemberObject>, live: &Live) {
+        let record = live.record();
+        let reading = record.reading(&self.target.resource, self.agent.decode());
+        // The Work may have changed meanwhile; then the reply was compared with something that was not written.
+        if let Verdict::Differs { desired, live } = &reading.verdict
+            && **desired == *observe::wanted(self.desired)
+        {
+            tracing::info!(cluster = %self.agent.name(), object = %self.target, "the member changes what is written; accepted as it is");
+            self.agent
+                .memory()
+                .accept(self.work, desired.clone(), live.clone());
+        }
+        store.written(record);
+    }
+
+    fn waiting(&self, why: String) -> Result {
+        let before = self
+            .agent
+            .outcome(self.work)
+            .map_or(0, |last| last.waits(self.ordinal));
+        Result::Waiting {
+            why,
+            times: before.saturating_add(1),
+        }
+    }
+
+    fn gone(&self) -> fault::Error {
+        let fault = Fault::Conflict("it was not read".into());
+        fault::Error {
+            cluster: self.agent.name().clone(),
+            verb: "replace",
+            what: self.target.to_string(),
+            fault,
+        }
+    }
+
+    /// What a fault means for the object.
+    fn failed(&self, error: fault::Error) -> std::result::Result<Result, Error> {
+        match &error.fault {
+            Fault::Stopped(_) | Fault::Conflict(_) | Fault::AlreadyExists | Fault::NotFound => {
+                Err(error.into())
+            }
+            Fault::Throttled(retry) => Ok(Result::Postponed { retry: *retry }),
+            fault if fault.is_cluster_wide() => {
+                self.agent.entry().suspect();
+                Ok(Result::Postponed {
+                    retry: CLUSTER_RETRY,
+                })
+            }
+            Fault::NamespaceMissing(_) | Fault::NamespaceTerminating(_) => {
+                Ok(self.waiting(error.to_string()))
+            }
+            _ => {
+                let retry = self
+                    .agent
+                    .outcome(self.work)
+                    .map_or(CLUSTER_RETRY, |last| last.backoff(self.ordinal));
+                Ok(Result::Failed {
+                    message: error.to_string(),
+                    retry: Some(retry),
+                })
+            }
+        }
+    }
+}
+
+/// A whole object for what apply refuses: what is wanted, and of the live object what belongs to others: its owners,
+/// finalizers, and labels and annotations that are not ours.
+fn replacement(mut body: Value, live: &Value) -> Value {
+    let Some(theirs) = live.get("metadata").and_then(Value::as_object) else {
+        return body;
+    };
+    let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return body;
+    };
+    for field in ["uid", "resourceVersion", "finalizers", "ownerReferences"] {
+        if let Some(value) = theirs.get(field) {
+            metadata.insert(field.to_owned(), value.clone());
+        }
+    }
+    for map in ["labels", "annotations"] {
+        let mut merged = theirs
+            .get(map)
+            .and_then(Value::as_object)
+            .cloned()
+            .unwrap_or_default();
+        merged.extend(
+            metadata
+                .get(map)
+                .and_then(Value::as_object)
+                .cloned()
+                .unwrap_or_default(),
+        );
+        if !merged.is_empty() {
+            metadata.insert(map.to_owned(), Value::Object(merged));
+        }
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests"
+    )]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_replacement_keeps_what_belongs_to_others() {
+        let live = json!({"metadata": {"uid": "u1", "resourceVersion": "7", "finalizers": ["x/y"], "labels": {"team": "a", "app": "old"}}, "spec": {"other": 1}});
+        let body = json!({"metadata": {"name": "web", "uid": "u1", "labels": {"app": "new"}}, "spec": {"wanted": 2}});
+        assert_eq!(
+            replacement(body, &live),
+            json!({"metadata": {"name": "web", "uid": "u1", "resourceVersion": "7", "finalizers": ["x/y"], "labels": {"team": "a", "app": "new"}}, "spec": {"wanted": 2}})
+        );
+    }
+}

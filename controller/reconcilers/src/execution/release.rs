@@ -1,0 +1,177 @@
+//! A Work goes: its objects leave the member, or are left there on purpose; then the Work's finalizer goes.
+//!
+//! Every object is read from the member's quorum before it is decided on, and the Work is let go only when each of them is
+//! proven to be gone or not to be ours.
+
+use std::time::Duration;
+
+use pando_api::work::Work;
+use pando_api::{events, finalizers};
+use pando_context::Ctx;
+use pando_core::drift::{self, Desired, ReleaseStep};
+use pando_core::next::Next;
+use pando_core::seen::Seen;
+use pando_member::fault::{self, Fault};
+use pando_member::gateway::Deleted;
+use pando_member::object::Live;
+use pando_member::target::Target;
+use pando_runtime::events::Level;
+use pando_runtime::store::Key;
+use serde_json::{Value, json};
+
+use super::{CLUSTER_RETRY, Error, WAIT_RETRY, observe};
+use crate::member_agent::Agent;
+
+/// How soon an object is looked at again that was deleted and is still shown.
+const RECHECK: Duration = Duration::from_millis(200);
+
+pub(super) async fn work(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> Result<Next, Error> {
+    if !work
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .any(|finalizer| finalizer == finalizers::EXECUTION)
+    {
+        agent.forget(key);
+        return Ok(Next::forget());
+    }
+    let preserve = work.spec.preserve_resources_on_deletion == Some(true);
+    match Desired::of_work(agent.federation(), work) {
+        Ok(objects) => {
+            for desired in objects.iter().rev() {
+                if let Some(next) = object(ctx, agent, key, work, desired, preserve).await? {
+                    return Ok(next);
+                }
+            }
+        }
+        // Nothing was ever written from it, so nothing is left behind.
+        Err(unfit) => {
+            tracing::warn!(work = %key, %unfit, "releasing a Work that could never be applied")
+        }
+    }
+    let_go(ctx, agent, key, work).await?;
+    Ok(Next::forget())
+}
+
+/// Takes one step with one object. `None`: nothing is left to be done with it; otherwise when to look again.
+async fn object(
+    ctx: &Ctx,
+    agent: &Agent,
+    key: &Key,
+    work: &Work,
+    desired: &Desired,
+    preserve: bool,
+) -> Result<Option<Next>, Error> {
+    let target = agent.target(desired);
+    let seen = match observe::live(ctx, agent, &target).await {
+        Ok(seen) => seen,
+        Err(error) if observe::proves_absence(&error.fault) => Seen::Absent,
+        Err(error) => return postponed(agent, work, error).map(Some),
+    };
+    let step = drift::release(
+        desired,
+        seen.as_ref().map(|(_, value): &(Live, Value)| value),
+        preserve,
+    );
+    tracing::debug!(cluster = %agent.name(), work = %key, object = %target, %step, "release step");
+    let (gateway, term) = (agent.gateway(), agent.term());
+    let outcome = match step {
+        ReleaseStep::Gone => return Ok(None),
+        ReleaseStep::Leave { why } => {
+            tracing::info!(cluster = %agent.name(), work = %key, object = %target, why, "left in the member");
+            return Ok(None);
+        }
+        ReleaseStep::Await { why } => {
+            tracing::debug!(cluster = %agent.name(), work = %key, object = %target, why, "waiting for the member");
+            return Ok(Some(Next::after(WAIT_RETRY)));
+        }
+        ReleaseStep::Wait(failure) => return Err(failure.into()),
+        ReleaseStep::Strip { patch, why, .. } => {
+            tracing::info!(cluster = %agent.name(), work = %key, object = %target, why, "marks taken off, object stays");
+            gateway
+                .strip(ctx, term, &target, &patch)
+                .await
+                .map(|_| None)
+        }
+        ReleaseStep::Delete {
+            uid,
+            resource_version,
+        } => {
+            match gateway
+                .delete(ctx, term, &target, &uid, &resource_version)
+                .await
+            {
+                // An answer without the object is no proof yet: some servers accept a delete and finish it later.
+                Ok(Deleted::Gone) => gateway.get(ctx, &target).await.map(|left| match left {
+                    None => {
+                        forget_object(agent, desired, &target, &uid);
+                        None
+                    }
+                    Some(_) => Some(Next::after(RECHECK)),
+                }),
+                Ok(Deleted::Terminating(_)) => Ok(Some(Next::after(WAIT_RETRY))),
+                Err(error) => Err(error),
+            }
+        }
+    };
+    match outcome {
+        Ok(next) => Ok(next),
+        Err(error) => postponed(agent, work, error).map(Some),
+    }
+}
+
+/// The watch's store learns of the end at once, instead of from the watch.
+fn forget_object(agent: &Agent, desired: &Desired, target: &Target, uid: &str) {
+    if let Some(store) = agent
+        .watches()
+        .store(desired.manifest.api_version(), desired.manifest.kind())
+    {
+        store.removed(
+            &Key {
+                namespace: target.namespace.clone(),
+                name: target.name.clone(),
+            },
+            uid,
+        );
+    }
+}
+
+/// What a fault means for a release. It never lets the Work go.
+fn postponed(agent: &Agent, work: &Work, error: fault::Error) -> Result<Next, Error> {
+    match &error.fault {
+        Fault::Stopped(_) | Fault::Conflict(_) => Err(error.into()),
+        Fault::Throttled(retry) => Ok(Next::after(*retry)),
+        fault if fault.is_cluster_wide() => {
+            agent.entry().suspect();
+            Ok(Next::after(CLUSTER_RETRY))
+        }
+        _ => {
+            agent.event(
+                work,
+                Level::Warning,
+                events::CLEANUP_WORK_FAILED,
+                &error.to_string(),
+            );
+            Err(error.into())
+        }
+    }
+}
+
+/// Takes our finalizer off the Work.
+async fn let_go(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> Result<(), Error> {
+    let left: Vec<&String> = work
+        .metadata
+        .finalizers
+        .iter()
+        .flatten()
+        .filter(|finalizer| *finalizer != finalizers::EXECUTION)
+        .collect();
+    let patch = json!({"metadata": {"uid": work.metadata.uid, "resourceVersion": work.metadata.resource_version, "finalizers": left}});
+    match agent.hub().patch(ctx, agent.works(), key, &patch).await {
+        Err(error) if !error.is_not_found() => return Err(error.into()),
+        _ => {}
+    }
+    agent.forget(key);
+    Ok(())
+}

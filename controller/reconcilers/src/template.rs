@@ -1,0 +1,186 @@
+//! Templates: the users' objects on the hub, as the stores keep them.
+//!
+//! A template is kept pruned and as bytes, once: what may travel (`content`), the status that is there now, and the
+//! metadata. It is parsed where a decision needs it and dropped again; a parsed object costs eight times its bytes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::ApiResource;
+use pando_api::raw::EmbeddedObject;
+use pando_core::manifest::{self, InvalidManifest, Manifest};
+use pando_runtime::store::{Key, Record, Store};
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+/// A kind that the hub serves and Pando propagates.
+#[derive(Clone, Debug)]
+pub struct TemplateKind {
+    /// Group, version, kind and plural, as the hub serves them.
+    pub resource: ApiResource,
+    /// Whether objects of the kind live in a namespace.
+    pub namespaced: bool,
+}
+
+impl TemplateKind {
+    fn new(group: &str, kind: &str, plural: &str, namespaced: bool) -> Self {
+        let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+        let resource = ApiResource {
+            group: group.to_owned(),
+            version: "v1".to_owned(),
+            api_version,
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+        };
+        Self { resource, namespaced }
+    }
+
+    /// The kinds of this release. Discovery of every kind comes with "Solid ground" (docs/roadmap.md).
+    #[must_use]
+    pub fn known() -> Vec<Self> {
+        vec![
+            Self::new("", "Namespace", "namespaces", false),
+            Self::new("", "ConfigMap", "configmaps", true),
+            Self::new("", "Secret", "secrets", true),
+            Self::new("", "Service", "services", true),
+            Self::new("apps", "Deployment", "deployments", true),
+        ]
+    }
+}
+
+/// One template: kind, namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TemplateKey {
+    /// `apps/v1`, or `v1` for the core group.
+    pub api_version: String,
+    /// `Deployment`, …
+    pub kind: String,
+    /// Namespace and name.
+    pub key: Key,
+}
+
+impl fmt::Display for TemplateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.key)
+    }
+}
+
+/// A template as its store keeps it.
+#[derive(Debug)]
+pub struct Template {
+    /// `apps/v1`, or `v1` for the core group.
+    pub api_version: String,
+    /// `Deployment`, …
+    pub kind: String,
+    /// Metadata without managedFields.
+    pub meta: ObjectMeta,
+    /// The object as it may travel (see [`Manifest`]), in canonical bytes.
+    pub content: Arc<[u8]>,
+    /// Hash of `content`: two templates with the same hash need the same Works.
+    pub content_hash: String,
+    /// The status on the hub, which [`crate::binding_status`] keeps equal to what the members report.
+    pub status: Option<EmbeddedObject>,
+}
+
+impl Template {
+    /// The key that controllers use for this template.
+    #[must_use]
+    pub fn key(&self) -> TemplateKey {
+        TemplateKey {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            key: Key::of(&self.meta),
+        }
+    }
+
+    /// The template parsed, for as long as one decision needs it.
+    ///
+    /// # Errors
+    /// The content is not a manifest. It was one when it was stored, so this points at a bug.
+    pub fn manifest(&self) -> Result<Manifest, InvalidManifest> {
+        Manifest::from_template(&self.content)
+    }
+
+    /// The template as rendering takes it.
+    ///
+    /// # Errors
+    /// As [`Template::manifest`].
+    pub fn parsed(&self) -> Result<manifest::Template, InvalidManifest> {
+        Ok(manifest::Template {
+            manifest: self.manifest()?,
+            uid: self.meta.uid.clone().unwrap_or_default(),
+            generation: self.meta.generation.unwrap_or_default(),
+            resource_version: self.meta.resource_version.clone().unwrap_or_default(),
+            deleting: self.meta.deletion_timestamp.is_some(),
+        })
+    }
+}
+
+impl Record for Template {
+    fn decode(resource: &ApiResource, raw: &RawValue) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Head {
+            metadata: ObjectMeta,
+            status: Option<EmbeddedObject>,
+        }
+        let mut head: Head = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+        head.metadata.managed_fields = None;
+        let mut object: Value = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+        // Items of a list carry neither; both are known from the list's kind.
+        object["apiVersion"] = resource.api_version.clone().into();
+        object["kind"] = resource.kind.clone().into();
+        let manifest = Manifest::from_value(object).map_err(|error| error.to_string())?;
+        Ok(Self {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+            meta: head.metadata,
+            content_hash: manifest.hash(),
+            content: manifest.to_bytes().into(),
+            status: head.status,
+        })
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+}
+
+/// The stores of all template kinds.
+#[derive(Clone)]
+pub struct Templates {
+    kinds: Arc<Vec<(TemplateKind, Store<Template>)>>,
+}
+
+impl Templates {
+    /// One empty store for each of `kinds`.
+    #[must_use]
+    pub fn new(kinds: Vec<TemplateKind>) -> Self {
+        let kinds = kinds
+            .into_iter()
+            .map(|kind| {
+                let store = Store::new(kind.resource.clone());
+                (kind, store)
+            })
+            .collect();
+        Self { kinds: Arc::new(kinds) }
+    }
+
+    /// Every kind with its store.
+    pub fn iter(&self) -> impl Iterator<Item = &(TemplateKind, Store<Template>)> {
+        self.kinds.iter()
+    }
+
+    /// The kind and store of an apiVersion and kind, if Pando propagates it.
+    #[must_use]
+    pub fn kind(&self, api_version: &str, kind: &str) -> Option<&(TemplateKind, Store<Template>)> {
+        self.iter().find(|(known, _)| known.resource.api_version == api_version && known.resource.kind == kind)
+    }
+
+    /// The template of this key; `None` when it is absent from a synced store or of a kind that is not propagated.
+    #[must_use]
+    pub fn get(&self, key: &TemplateKey) -> Option<Arc<Template>> {
+        self.kind(&key.api_version, &key.kind)?.1.get(&key.key)
+    }
+}

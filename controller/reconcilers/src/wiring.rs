@@ -1,0 +1,177 @@
+//! Who wakes whom: every store change on the left, the queues that it fills on the right. Nothing else fills them.
+//!
+//! ```text
+//! template   content, deletion          → detector, Works of its binding       status → binding status
+//! policy     spec, deletion             → permanent ids, the templates that it selects or holds
+//! override   any                        → Works of the bindings that it may select
+//! binding    spec, deletion             → Works, scheduler, status             gone   → detector
+//! Work       spec, deletion, gone       → Works of its binding or namespace    status → binding status
+//! cluster    labels, spec, APIs, going  → scheduler of every binding, every namespace
+//! ```
+
+use std::sync::Arc;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pando_api::annotations;
+use pando_api::cluster::Cluster;
+use pando_api::names::binding_name;
+use pando_api::policy::PropagationSpec;
+use pando_api::work::{ResourceBinding, Work};
+use pando_runtime::queue::Priority;
+use pando_runtime::store::{Change, Key, Record, Store};
+
+use crate::binding_status;
+use crate::env::Env;
+use crate::template::Template;
+
+/// Subscribes every queue to the changes that concern it. Called once, before the watches start.
+pub fn connect(env: &Env) {
+    templates(env);
+    policies(env);
+    overrides(env);
+    bindings(env);
+    works(env);
+    clusters(env);
+}
+
+/// The binding of a template: same namespace, name derived from the template's name and kind.
+#[must_use]
+pub fn binding_key(template: &Template) -> Key {
+    let name = binding_name(&template.kind, template.meta.name.as_deref().unwrap_or_default());
+    Key { namespace: template.meta.namespace.as_deref().map(Into::into), name: name.into() }
+}
+
+fn templates(env: &Env) {
+    for (kind, store) in env.stores.templates.iter() {
+        let (queues, namespaced) = (env.queues.clone(), kind.namespaced);
+        store.subscribe(move |change: &Change<Template>| {
+            let Some(template) = change.new.as_ref().or(change.old.as_ref()) else { return };
+            if !namespaced {
+                queues.namespaces.add(change.key.clone());
+                return;
+            }
+            let binding = binding_key(template);
+            if differs(change, |template| (&template.content_hash, &template.meta.uid, deleting(&template.meta))) {
+                queues.templates.add(template.key());
+                queues.works.add(binding);
+            } else if differs(change, |template| &template.status) {
+                queues.status.add(binding);
+            }
+        });
+    }
+}
+
+fn policies(env: &Env) {
+    policies_of(env, &env.stores.policies, |policy| &policy.spec);
+    policies_of(env, &env.stores.cluster_policies, |policy| &policy.spec);
+}
+
+fn policies_of<P: Record>(env: &Env, store: &Store<P>, spec: fn(&P) -> &PropagationSpec) {
+    let (queues, templates) = (env.queues.clone(), env.stores.templates.clone());
+    store.subscribe(move |change: &Change<P>| {
+        queues.policies.add(change.key.clone());
+        let sides = [change.old.as_deref(), change.new.as_deref()];
+        for (kind, store) in templates.iter().filter(|(kind, _)| kind.namespaced) {
+            let selects = sides.into_iter().flatten().flat_map(|policy| &spec(policy).resource_selectors).any(|selector| {
+                selector.api_version == kind.resource.api_version && selector.kind == kind.resource.kind
+            });
+            if selects {
+                for template in store.list(change.key.namespace.as_deref()) {
+                    queues.templates.add_with(template.key(), Priority::Background);
+                }
+            }
+        }
+    });
+}
+
+fn overrides(env: &Env) {
+    let rerender = |namespace: Option<&str>, env: &Env| {
+        for binding in env.stores.bindings.list(namespace) {
+            env.queues.works.add_with(Key::of(&binding.metadata), Priority::Background);
+            env.queues.templates.add_with(crate::detector::template_key(&binding.spec.resource), Priority::Background);
+        }
+    };
+    let of_namespace = env.clone();
+    env.stores.overrides.subscribe(move |change| rerender(change.key.namespace.as_deref(), &of_namespace));
+    let of_all = env.clone();
+    env.stores.cluster_overrides.subscribe(move |_| rerender(None, &of_all));
+}
+
+fn bindings(env: &Env) {
+    let (queues, outcomes) = (env.queues.clone(), env.outcomes.clone());
+    env.stores.bindings.subscribe(move |change: &Change<ResourceBinding>| {
+        if change.new.is_none() {
+            outcomes.forget(&change.key);
+            if let Some(gone) = &change.old {
+                queues.templates.add(crate::detector::template_key(&gone.spec.resource));
+            }
+        }
+        if differs(change, |binding| (&binding.spec, &binding.metadata.labels, deleting(&binding.metadata))) {
+            queues.works.add(change.key.clone());
+            queues.schedule.add(change.key.clone());
+            queues.status.add_after(change.key.clone(), binding_status::SETTLE);
+        }
+    });
+}
+
+fn works(env: &Env) {
+    let (queues, stores) = (env.queues.clone(), env.stores.clone());
+    env.stores.works.subscribe(move |change: &Change<Work>| {
+        let Some(work) = change.new.as_ref().or(change.old.as_ref()) else { return };
+        let Some(binding) = binding_of(&work.metadata) else {
+            if let Some(owner) = work.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "Namespace") {
+                if change.new.is_none() || differs(change, |work| &work.spec) {
+                    queues.namespaces.add_with(Key::cluster(&owner.name), Priority::Background);
+                }
+            }
+            return;
+        };
+        if differs(change, |work| (&work.spec, &work.metadata.labels, deleting(&work.metadata))) {
+            queues.works.add(binding.clone());
+        }
+        if differs(change, |work| &work.status) {
+            let delay = binding_status::delay(&stores, work);
+            queues.status.add_after(binding, delay);
+        }
+    });
+}
+
+/// The binding that a Work was rendered for; `None` for the Work of a namespace.
+fn binding_of(work: &ObjectMeta) -> Option<Key> {
+    let marks = work.annotations.as_ref()?;
+    let name = marks.get(annotations::RESOURCE_BINDING_NAME)?;
+    let namespace = marks.get(annotations::RESOURCE_BINDING_NAMESPACE)?;
+    Some(Key::namespaced(namespace, name))
+}
+
+fn clusters(env: &Env) {
+    let env = env.clone();
+    env.stores.clusters.clone().subscribe(move |change: &Change<Cluster>| {
+        let joined_or_left = change.new.is_none() || change.old.is_none();
+        let moves = differs(change, |cluster| {
+            let apis = cluster.status.as_ref().map(|status| &status.api_enablements);
+            (&cluster.spec, &cluster.metadata.labels, deleting(&cluster.metadata), apis)
+        });
+        if joined_or_left || moves {
+            for binding in env.stores.bindings.list(None) {
+                env.queues.schedule.add_with(Key::of(&binding.metadata), Priority::Background);
+            }
+            for namespace in env.stores.templates.kind("v1", "Namespace").iter().flat_map(|(_, store)| store.list(None)) {
+                env.queues.namespaces.add_with(Key::of(&namespace.meta), Priority::Background);
+            }
+        }
+    });
+}
+
+const fn deleting(meta: &ObjectMeta) -> bool {
+    meta.deletion_timestamp.is_some()
+}
+
+/// Whether the two sides of a change differ in what `part` looks at. Appearing and vanishing always differ.
+fn differs<'a, T, P: PartialEq>(change: &'a Change<T>, part: impl Fn(&'a T) -> P) -> bool {
+    match (&change.old, &change.new) {
+        (Some(old), Some(new)) => part(Arc::as_ref(old)) != part(Arc::as_ref(new)),
+        (None, None) => false,
+        _ => true,
+    }
+}

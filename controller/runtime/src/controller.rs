@@ -1,0 +1,295 @@
+//! Runs a reconcile function for the keys of a queue: bounded, traced, timed, and unharmed by what
+//! goes wrong in it.
+//!
+//! ```text
+//! queue ──next──► dispatcher ──spawn──► reconcile(ctx, key) ──► Ok(Action) | Err | Stop | panic
+//!   ▲                 │ at most `concurrency` at a time              │
+//!   └──── verdict ────┴──────────────────────────────────────────────┘
+//! ```
+//!
+//! | outcome | the key | log |
+//! |---|---|---|
+//! | `Done` | rests until it is added | – |
+//! | `After(d)` | comes back after `d` | – |
+//! | [`Class::Invalid`] | rests until something changes | warn, once per text |
+//! | [`Class::Transient`], deadline, panic | comes back after its back-off | warn, once per text |
+//! | [`Class::NotOurs`] | comes back after 30 s | warn, once per text |
+//! | the controller is stopped | goes back to the queue | – |
+//!
+//! The module's rule for repeats: an error that says the same as the one before is logged at debug.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fmt::Display;
+use std::future::Future;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use pando_context::{Ctx, Instant, Kind, Stop, Task, TaskError};
+use tracing::{Instrument, Span};
+
+use crate::metrics::Metrics;
+use crate::queue::{Key, Queue, Taken};
+
+/// The kind of a controller's context. Its name is that of the controller; below it are contexts
+/// whose kind is the controller's name and whose name is the key.
+pub const CONTROLLER: Kind = Kind::new("controller");
+
+/// How long a key rests whose object is not ours to change: somebody else has to act, and nothing
+/// tells us when.
+pub const NOT_OURS: Duration = Duration::from_secs(30);
+
+/// What distinguishes one controller from another.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// The name in contexts, spans and metrics: `binding_works`.
+    pub name: &'static str,
+    /// How many reconciles run at the same time. At least 1.
+    pub concurrency: usize,
+    /// The deadline of one reconcile.
+    pub timeout: Duration,
+    /// Where the controller counts.
+    pub metrics: Metrics,
+}
+
+/// What to do with a key after a reconcile that went well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing until something changes.
+    Done,
+    /// Look again after this time, or earlier if something changes.
+    After(Duration),
+}
+
+/// What an error means for the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// The object says something that cannot be done. Trying again does not help; a change does.
+    Invalid,
+    /// It may work the next time.
+    Transient,
+    /// The object belongs to somebody else.
+    NotOurs,
+    /// The work was stopped ([`Stop`]). If the controller goes on, as after the deadline of a
+    /// call, this is as [`Class::Transient`].
+    Stopped,
+}
+
+/// An error of a reconcile function. Prints as one line that names object, cause and fix.
+pub trait ReconcileError: std::error::Error + Send + 'static {
+    /// What the error means for the next attempt.
+    fn class(&self) -> Class;
+
+    /// One of a few words, for the metric: `conflict`, `unreachable`.
+    fn category(&self) -> &'static str;
+}
+
+/// A stop on its own is an error of a reconcile.
+impl ReconcileError for Stop {
+    fn class(&self) -> Class {
+        Class::Stopped
+    }
+
+    fn category(&self) -> &'static str {
+        self.reason().kind().as_str()
+    }
+}
+
+/// Runs a controller until its context ends.
+///
+/// Each reconcile runs as a task in a context of its own, which has the controller's timeout and a
+/// new trace, and in a span with `controller`, `key` and `trace`. No more than `spec.concurrency`
+/// run at the same time, and never two of one key.
+///
+/// Awaiting the task tells when the controller has ended; dropping it changes nothing.
+#[track_caller]
+pub fn run<K, E, F, Fut>(ctx: &Ctx, spec: Spec, queue: Queue<K>, reconcile: F) -> Task<()>
+where
+    K: Key + Display + Sync,
+    E: ReconcileError,
+    F: Fn(Ctx, K) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Action, E>> + Send + 'static,
+{
+    spec.metrics.watch_queue(&queue);
+    ctx.spawn_named(&CONTROLLER, spec.name, move |ctx| async move {
+        let mut dispatcher = Dispatcher {
+            ctx,
+            spec,
+            queue,
+            reconcile,
+            complaints: HashMap::new(),
+        };
+        let stop = dispatcher.run().await;
+        tracing::debug!(controller = dispatcher.spec.name, %stop, "controller ended");
+    })
+}
+
+struct Dispatcher<K: Key, F> {
+    ctx: Ctx,
+    spec: Spec,
+    queue: Queue<K>,
+    reconcile: F,
+    /// What was last said of each key that fails.
+    complaints: HashMap<K, String>,
+}
+
+/// A reconcile that has ended.
+struct Ended<K: Key, E> {
+    key: K,
+    span: Span,
+    took: Duration,
+    outcome: Result<(Taken<K>, Result<Action, E>), TaskError>,
+}
+
+impl<K, E, F, Fut> Dispatcher<K, F>
+where
+    K: Key + Display + Sync,
+    E: ReconcileError,
+    F: Fn(Ctx, K) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Action, E>> + Send + 'static,
+{
+    async fn run(&mut self) -> Stop {
+        let queue = self.queue.clone();
+        let ctx = self.ctx.clone();
+        let concurrency = self.spec.concurrency.max(1);
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                // Ended ones first: they free places and may want their key back.
+                biased;
+                Some(ended) = running.next(), if !running.is_empty() => self.settle(ended),
+                taken = queue.next(&ctx), if running.len() < concurrency => match taken {
+                    Ok(taken) => running.push(self.start(taken)),
+                    Err(stop) => return stop,
+                },
+            }
+        }
+    }
+
+    /// Spawns one reconcile. The key goes with it, so that the queue gets it back when the work has
+    /// ended and not before, however it ends.
+    fn start(
+        &self,
+        taken: Taken<K>,
+    ) -> impl Future<Output = Ended<K, E>> + Send + use<K, E, F, Fut> {
+        let key = K::clone(&taken);
+        let started = Instant::now();
+        let mut span = Span::none();
+        let task = self
+            .ctx
+            .derive(&Kind::new(self.spec.name))
+            .named(&key)
+            .timeout(self.spec.timeout)
+            .new_trace()
+            .spawn(|ctx| {
+                span = tracing::info_span!(
+                    "reconcile",
+                    controller = self.spec.name,
+                    %key,
+                    trace = %ctx.trace_id()
+                );
+                let work = (self.reconcile)(ctx, key.clone());
+                async move {
+                    let result = work.await;
+                    (taken, result)
+                }
+                .instrument(span.clone())
+            });
+        async move {
+            let outcome = task.await;
+            Ended {
+                key,
+                span,
+                took: started.elapsed(),
+                outcome,
+            }
+        }
+    }
+
+    /// Gives the key back with a verdict, counts, and says what is worth saying.
+    fn settle(&mut self, ended: Ended<K, E>) {
+        let Ended {
+            key,
+            span,
+            took,
+            outcome,
+        } = ended;
+        let _entered = span.enter();
+        let result = match outcome {
+            Ok((taken, Ok(action))) => {
+                self.complaints.remove(&key);
+                match action {
+                    Action::Done => {
+                        taken.done();
+                        "success"
+                    }
+                    Action::After(delay) => {
+                        taken.done_for(delay);
+                        "requeue_after"
+                    }
+                }
+            }
+            Ok((taken, Err(error))) => self.settle_error(&key, taken, &error),
+            // Below, the key has gone back to the queue with the dropped future: it has failed.
+            Err(TaskError::Stopped(stop)) => self.settle_stop(&key, &stop),
+            Err(TaskError::Panicked { message, .. }) => {
+                self.complain(&key, "panic", &format_args!("panicked: {message}"));
+                "panic"
+            }
+        };
+        self.spec.metrics.reconciled(self.spec.name, result, took);
+    }
+
+    fn settle_error(&mut self, key: &K, taken: Taken<K>, error: &E) -> &'static str {
+        match error.class() {
+            Class::Stopped if self.ctx.is_cancelled() => {
+                drop(taken);
+                "stopped"
+            }
+            Class::Transient | Class::Stopped => {
+                let delay = taken.failed();
+                tracing::trace!(?delay, "tried again after");
+                self.complain(key, error.category(), error);
+                "error"
+            }
+            Class::Invalid => {
+                taken.set_aside();
+                self.complain(key, error.category(), error);
+                "invalid"
+            }
+            Class::NotOurs => {
+                taken.retry_after(NOT_OURS);
+                self.complain(key, error.category(), error);
+                "not_ours"
+            }
+        }
+    }
+
+    fn settle_stop(&mut self, key: &K, stop: &Stop) -> &'static str {
+        if self.ctx.is_cancelled() {
+            return "stopped";
+        }
+        let timeout = self.spec.timeout;
+        self.complain(
+            key,
+            "deadline",
+            &format_args!("not done within {timeout:?} ({stop})"),
+        );
+        "deadline"
+    }
+
+    /// Logs an error as a warning the first time and at debug while it stays the same.
+    fn complain(&mut self, key: &K, category: &'static str, error: &dyn Display) {
+        self.spec.metrics.reconcile_failed(self.spec.name, category);
+        let text = error.to_string();
+        if self.complaints.get(key) == Some(&text) {
+            tracing::debug!(category, error = %text, "reconcile failed as before");
+        } else {
+            tracing::warn!(category, error = %text, "reconcile failed");
+            self.complaints.insert(key.clone(), text);
+        }
+    }
+}

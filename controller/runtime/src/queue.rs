@@ -1,0 +1,244 @@
+//! Keys waiting to be reconciled: each at most once, and never twice at the same time.
+//!
+//! The semantics are those of client-go's work queue, which every Kubernetes controller relies on: a
+//! key that is added while it waits is merged with itself; one that is added while it is processed
+//! waits until that has ended and is then processed again. [`state`] holds the rules, without locks
+//! or clocks; this file adds the lock, the clock and the waiting.
+
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::{self, Debug};
+use std::hash::Hash;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use pando_context::{Ctx, Instant, Stop};
+use tokio::sync::Notify;
+
+pub use self::state::Depth;
+use self::state::State;
+
+/// What can be the key of a queue.
+pub trait Key: Clone + Eq + Hash + Debug + Send + 'static {}
+
+impl<K: Clone + Eq + Hash + Debug + Send + 'static> Key for K {}
+
+/// How urgent a key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// Nobody waits for it: the first list after a start, a periodic check.
+    Background,
+    /// Somebody changed something.
+    Normal,
+}
+
+/// A work queue. Cheap to clone; all clones are the same queue.
+pub struct Queue<K> {
+    shared: Arc<Shared<K>>,
+}
+
+struct Shared<K> {
+    name: &'static str,
+    state: Mutex<State<K>>,
+    /// Rung when a key may have become ready, or the next delayed one earlier.
+    bell: Notify,
+}
+
+impl<K> Clone for Queue<K> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<K> Debug for Queue<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Queue({})", self.shared.name)
+    }
+}
+
+impl<K: Key> Queue<K> {
+    /// An empty queue. The name appears in metrics and on the debug page.
+    pub fn new(name: &'static str) -> Self {
+        let state = Mutex::new(State::new());
+        Self {
+            shared: Arc::new(Shared {
+                name,
+                state,
+                bell: Notify::new(),
+            }),
+        }
+    }
+
+    /// The name.
+    pub fn name(&self) -> &'static str {
+        self.shared.name
+    }
+
+    /// Adds a key that somebody waits for.
+    pub fn add(&self, key: K) {
+        self.add_with(key, Priority::Normal);
+    }
+
+    /// Adds a key. One that waits already keeps its place or moves up to the higher priority.
+    pub fn add_with(&self, key: K, priority: Priority) {
+        self.lock().add(key, priority, Instant::now());
+        self.shared.bell.notify_one();
+    }
+
+    /// Adds a key after a delay. Of several delays of one key, the one that ends first counts; a
+    /// key that is added at once in between is still added at the end of the delay.
+    pub fn add_after(&self, key: K, delay: Duration) {
+        let now = Instant::now();
+        match delay.is_zero() {
+            true => self.lock().add(key, Priority::Normal, now),
+            false => self.lock().add_at(key, later(now, delay)),
+        }
+        self.shared.bell.notify_one();
+    }
+
+    /// Forgets the failures of a key, and the delayed retry with them: for a key whose object is
+    /// gone.
+    pub fn forget(&self, key: &K) {
+        self.lock().forget(key);
+    }
+
+    /// How much waits and runs right now.
+    pub fn depth(&self) -> Depth {
+        self.lock().depth(Instant::now())
+    }
+
+    /// The next key, when there is one. Ends with the context.
+    ///
+    /// Dropping the future loses no key.
+    pub async fn next(&self, ctx: &Ctx) -> Result<Taken<K>, Stop> {
+        loop {
+            ctx.check()?;
+            // Listen first, look then: a key that is added in between rings.
+            let mut bell = pin!(self.shared.bell.notified());
+            bell.as_mut().enable();
+            let now = Instant::now();
+            let (key, due) = {
+                let mut state = self.lock();
+                (state.pop(now), state.next_due())
+            };
+            if let Some(key) = key {
+                if self.lock().has_ready() {
+                    // One ring may stand for several keys; another worker may take the next one.
+                    self.shared.bell.notify_one();
+                }
+                return Ok(Taken {
+                    queue: self.clone(),
+                    key,
+                    given_back: false,
+                });
+            }
+            match due {
+                None => ctx.run(bell).await?,
+                Some(due) => {
+                    let wait = pin!(ctx.sleep(due.saturating_duration_since(now)));
+                    match ctx.run(select(bell, wait)).await? {
+                        Either::Left(((), _)) => {}
+                        Either::Right((slept, _)) => slept?,
+                    }
+                }
+            }
+        }
+    }
+
+    /// A way to ask for the depth that does not keep the queue alive.
+    pub(crate) fn gauge(&self) -> impl Fn() -> Option<Depth> + Send + Sync + use<K> {
+        let shared: Weak<Shared<K>> = Arc::downgrade(&self.shared);
+        move || shared.upgrade().map(|shared| Self { shared }.depth())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        // A panic under the lock can only come from a key's own Hash or Eq.
+        self.shared
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The end of a delay; of one that the clock cannot express, a day.
+fn later(now: Instant, delay: Duration) -> Instant {
+    now.checked_add(delay)
+        .unwrap_or(now + Duration::from_secs(86_400))
+}
+
+/// A key that is being processed. Nobody else gets it until this is given back.
+///
+/// Dropping it is a failure: work that panicked, ran out of time or was cancelled comes back after
+/// the key's back-off, so that no key is lost.
+#[must_use = "a dropped key counts as failed"]
+pub struct Taken<K: Key> {
+    queue: Queue<K>,
+    key: K,
+    given_back: bool,
+}
+
+impl<K: Key> Taken<K> {
+    /// Processed. It was a success: earlier failures are forgotten.
+    pub fn done(mut self) {
+        self.give_back(|state, key, _| state.succeeded(key));
+    }
+
+    /// Processed; look again after this time. Earlier failures are forgotten.
+    pub fn done_for(mut self, delay: Duration) {
+        self.give_back(|state, key, now| {
+            state.succeeded(key);
+            state.add_at(key.clone(), later(now, delay));
+        });
+    }
+
+    /// Processed, and not worth another look until something changes. Says nothing of earlier
+    /// failures.
+    pub fn set_aside(mut self) {
+        self.give_back(|_, _, _| ());
+    }
+
+    /// Failed; look again after this time, whatever the back-off says.
+    pub fn retry_after(mut self, delay: Duration) {
+        self.give_back(|state, key, now| state.add_at(key.clone(), later(now, delay)));
+    }
+
+    /// Failed: comes back after the key's back-off, which is returned.
+    pub fn failed(mut self) -> Duration {
+        self.give_back(State::failed).unwrap_or_default()
+    }
+
+    fn give_back<R>(&mut self, verdict: impl FnOnce(&mut State<K>, &K, Instant) -> R) -> Option<R> {
+        if std::mem::replace(&mut self.given_back, true) {
+            return None;
+        }
+        let now = Instant::now();
+        let result = {
+            let mut state = self.queue.lock();
+            let result = verdict(&mut state, &self.key, now);
+            state.release(&self.key, now);
+            result
+        };
+        self.queue.shared.bell.notify_one();
+        Some(result)
+    }
+}
+
+impl<K: Key> std::ops::Deref for Taken<K> {
+    type Target = K;
+
+    fn deref(&self) -> &K {
+        &self.key
+    }
+}
+
+impl<K: Key> Drop for Taken<K> {
+    fn drop(&mut self) {
+        self.give_back(State::failed);
+    }
+}

@@ -1,0 +1,506 @@
+//! What is known of one kind of object, from two sources that race: the *feed* (list, then watch) and the *replies* to our own requests.
+//!
+//! This is a pure data structure: no locks, no clock, no waiting. [`Store`](super::Store) wraps it for use by many tasks.
+//!
+//! # The rules
+//!
+//! etcd gives every change of every object one number, and a watch delivers the changes of a kind in that order. So the feed has a
+//! *progress* `P`, and what the feed says is the exact state of the server at one revision (right after a list: at the list's revision `L`,
+//! of which `P` is a lower bound because kube's watcher does not pass `L` on). A reply is used only where it is *ahead* of the feed:
+//!
+//! 1. **A reply at or below `P` says nothing new.** The feed has been there; if it shows nothing, the object is gone. Dropped.
+//! 2. **A reply above `P` lies over the feed** until the feed reaches it. When the feed passes its revision, the feed has either shown the same or a later state of that key,
+//!    or proven that the object was already gone when the list was made. Either way the feed wins, and the view never goes back in time.
+//! 3. **A delete reply buries a uid.** Whatever either source still says of that uid is not shown. The grave is removed when the feed
+//!    has provably passed the deletion, from where on rule 1 does the work.
+//! 4. **A list proves absence for what was known before it was asked for**: it is a quorum read, so `L` is at or above everything
+//!    that had been delivered when the request left. Replies recorded *after* [`Table::list_begins`] may be newer than `L`; they stay ahead until rule 2 decides.
+//!    On a quiet kind no event may come to decide it: [`Table::pending`] names such entries, and one GET each settles them ([`Table::confirm`]).
+//! 5. **What a list no longer shows leaves a grave until the first event after it**, since only that event proves a `P` above `L`;
+//!    without it a very late reply could raise the dead.
+//! 6. **A server that contradicts itself has been restored from a backup** (an item older than what the feed had shown, an event below `P`): the next list is believed
+//!    as it stands, and the caller is told ([`Verdict::Rewound`]).
+//!
+//! What follows from them, and what the tests hold: per (key, uid) the view never goes back; a uid known to be deleted never shows
+//! again; an object that exists and was shown stays shown; once everything in flight has arrived, the view is the server's state.
+//!
+//! The rules need lists that are quorum reads and are asked for after `list_begins`. [`watch`](crate::watch) sees to both.
+
+mod graves;
+mod list;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use self::graves::{Grave, Graves, Waits};
+use self::list::Listing;
+use super::{Key, Revision, Uid};
+
+/// A change of the view of one key. `old` and `new` may be different incarnations (uids) of the name.
+#[derive(Debug)]
+pub struct Change<T> {
+    /// The key that changed.
+    pub key: Key,
+    /// What was shown before; `None` when nothing was.
+    pub old: Option<Arc<T>>,
+    /// What is shown now; `None` when the object is gone.
+    pub new: Option<Arc<T>>,
+}
+
+impl<T> Clone for Change<T> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), old: self.old.clone(), new: self.new.clone() }
+    }
+}
+
+/// One object as a source described it.
+#[derive(Debug)]
+pub struct Observed<T> {
+    /// Its key.
+    pub key: Key,
+    /// Its incarnation.
+    pub uid: Uid,
+    /// The revision of its last change (for a deletion: the revision of the deletion).
+    pub revision: Revision,
+    /// Its content, or why that could not be read.
+    pub value: Result<Arc<T>, String>,
+}
+
+/// An object that exists but cannot be read: neither a value nor an absence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Which object.
+    pub key: Key,
+    /// Its incarnation; empty when even that could not be read.
+    pub uid: Uid,
+    /// The version that could not be read; zero when the version itself was invalid.
+    pub revision: Revision,
+    /// Why, in one line.
+    pub error: String,
+}
+
+/// How a source's word was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was news, and is in the table.
+    Accepted,
+    /// The table knew as much or more; nothing changed.
+    Stale,
+    /// The feed broke its order (a revision at or below its progress): list again, the table will believe that list.
+    Relist,
+    /// The list contradicts what the server had said before: it was taken as the truth, everything older was forgotten.
+    Rewound,
+}
+
+/// What came of telling the table something.
+#[derive(Debug)]
+#[must_use]
+pub struct Outcome<T> {
+    /// Changes of the view, in the order they happened.
+    pub changes: Vec<Change<T>>,
+    /// How the word was taken.
+    pub verdict: Verdict,
+    /// Set when this was the first sight of an unreadable version.
+    pub fault: Option<Fault>,
+}
+
+impl<T> Outcome<T> {
+    fn of(verdict: Verdict) -> Self {
+        Self { changes: Vec::new(), verdict, fault: None }
+    }
+}
+
+/// A written object that the feed has not confirmed yet (rule 4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pending {
+    /// Which object.
+    pub key: Key,
+    /// The incarnation that was written.
+    pub uid: Uid,
+    /// The revision in the reply.
+    pub revision: Revision,
+    epoch: u64,
+}
+
+/// What the table has to say about a key.
+#[derive(Debug)]
+pub enum Look<'a, T> {
+    /// The object, as new as the table knows it.
+    Found(&'a Arc<T>),
+    /// There is none, as far as the feed and the replies go.
+    Absent,
+    /// There is one, and it cannot be read.
+    Unreadable(&'a Fault),
+}
+
+/// See the [module](self).
+#[derive(Debug)]
+pub struct Table<T> {
+    rows: BTreeMap<Key, Row<T>>,
+    shown: usize,
+    /// `P`: every change up to here is in `feed` (rule 1). Rises only, but for rule 6.
+    progress: Revision,
+    /// Lists begun so far; what was recorded in an earlier epoch is covered by the list of this one.
+    epoch: u64,
+    listing: Option<Listing<T>>,
+    synced: bool,
+    out_of_order: bool,
+    /// Rows with an `ahead`, by its revision.
+    ahead: BTreeSet<(Revision, Key)>,
+    graves: Graves,
+    faults: BTreeMap<Key, Fault>,
+}
+
+#[derive(Debug)]
+struct Row<T> {
+    feed: Option<Slot<T>>,
+    ahead: Option<Box<Ahead<T>>>,
+}
+
+impl<T> Default for Row<T> {
+    fn default() -> Self {
+        Self { feed: None, ahead: None }
+    }
+}
+
+/// What the feed shows of a key.
+#[derive(Debug)]
+struct Slot<T> {
+    uid: Uid,
+    revision: Revision,
+    /// The last readable content of this uid; `None` when there never was one.
+    value: Option<Arc<T>>,
+}
+
+/// What a reply shows of a key that the feed has not reached.
+#[derive(Debug)]
+struct Ahead<T> {
+    uid: Uid,
+    revision: Revision,
+    /// When this reply was recorded.
+    epoch: u64,
+    /// When the first reply of this uid was recorded: the uid has existed at least since then.
+    known: u64,
+    /// A GET after the last list has shown it, so its echo must come.
+    confirmed: bool,
+    /// `None`: it is gone, and so is everything older.
+    value: Option<Arc<T>>,
+}
+
+impl<T> Row<T> {
+    fn view(&self, graves: &Graves) -> Option<&Arc<T>> {
+        match (&self.ahead, &self.feed) {
+            (Some(ahead), _) => ahead.value.as_ref(),
+            (None, Some(slot)) if !graves.holds(&slot.uid) => slot.value.as_ref(),
+            _ => None,
+        }
+    }
+
+    fn feed_is(&self, uid: &Uid) -> bool {
+        self.feed.as_ref().is_some_and(|slot| slot.uid == *uid)
+    }
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Table<T> {
+    /// An empty table that has seen no list yet.
+    pub fn new() -> Self {
+        Self {
+            rows: BTreeMap::new(),
+            shown: 0,
+            progress: Revision::default(),
+            epoch: 0,
+            listing: None,
+            synced: false,
+            out_of_order: false,
+            ahead: BTreeSet::new(),
+            graves: Graves::default(),
+            faults: BTreeMap::new(),
+        }
+    }
+
+    /// The feed says that an object was added or changed.
+    pub fn applied(&mut self, seen: Observed<T>) -> Outcome<T> {
+        if let Some(outcome) = self.refuse(&seen) {
+            return outcome;
+        }
+        self.advance(seen.revision);
+        let mut outcome = Outcome::of(Verdict::Accepted);
+        outcome.fault = self.note_fault(&seen);
+        let Observed { key, uid, revision, value } = seen;
+        self.edit(&key, &mut outcome.changes, |row| {
+            let value = newest(row, &uid, revision, value.ok());
+            row.feed = Some(Slot { uid, revision, value });
+            row.ahead.take_if(|ahead| ahead.revision <= revision);
+        });
+        self.pass(&mut outcome.changes);
+        outcome
+    }
+
+    /// The feed says that an object was deleted, or has left the selection that the feed shows. Its `value` is not looked at.
+    pub fn deleted(&mut self, seen: Observed<T>) -> Outcome<T> {
+        if let Some(outcome) = self.refuse(&seen) {
+            return outcome;
+        }
+        self.advance(seen.revision);
+        self.faults.remove(&seen.key);
+        let mut outcome = Outcome::of(Verdict::Accepted);
+        self.edit(&seen.key, &mut outcome.changes, |row| {
+            row.feed = None;
+            row.ahead.take_if(|ahead| ahead.revision <= seen.revision);
+        });
+        self.graves.level(&seen.uid);
+        self.pass(&mut outcome.changes);
+        outcome
+    }
+
+    /// A request of ours was answered with this object. Replies may come late and in any order.
+    pub fn written(&mut self, key: &Key, uid: &Uid, revision: Revision, value: Arc<T>) -> Outcome<T> {
+        let newer = self.rows.get(key).and_then(|row| row.ahead.as_ref()).is_some_and(|ahead| ahead.revision >= revision);
+        if revision <= self.progress || newer || self.graves.holds(uid) {
+            return Outcome::of(Verdict::Stale);
+        }
+        let mut outcome = Outcome::of(Verdict::Accepted);
+        let epoch = self.epoch;
+        self.edit(key, &mut outcome.changes, |row| {
+            let known = row.ahead.as_ref().filter(|ahead| ahead.uid == *uid).map_or(epoch, |ahead| ahead.known);
+            let ahead = Ahead { uid: uid.clone(), revision, epoch, known, confirmed: false, value: Some(value) };
+            row.ahead = Some(Box::new(ahead));
+        });
+        outcome
+    }
+
+    /// A delete request of ours has finished: this uid is gone for ever. (Not: it was accepted and finalizers remain; that is [`Table::written`].)
+    pub fn removed(&mut self, key: &Key, uid: &Uid) -> Outcome<T> {
+        self.bury(key, uid, true)
+    }
+
+    /// `certain`: deleted for ever, and not just out of the selection of the feed.
+    fn bury(&mut self, key: &Key, uid: &Uid, certain: bool) -> Outcome<T> {
+        if self.graves.holds(uid) {
+            return Outcome::of(Verdict::Stale);
+        }
+        let row = self.rows.get(key);
+        let ahead = row.and_then(|row| row.ahead.as_ref()).filter(|ahead| ahead.uid == *uid).map(|ahead| ahead.revision);
+        let in_feed = row.is_some_and(|row| row.feed_is(uid));
+        let epoch = self.epoch;
+        let mut outcome = Outcome::of(if ahead.is_some() || in_feed { Verdict::Accepted } else { Verdict::Stale });
+        let before = self.view_of(key);
+        let waits = Waits::for_end(ahead, in_feed);
+        self.graves.dig(uid.clone(), Grave { key: key.clone(), epoch, certain, waits });
+        self.edit_from(key, before, &mut outcome.changes, |row| {
+            if let Some(ahead) = row.ahead.as_mut().filter(|ahead| ahead.uid == *uid) {
+                // An older incarnation in the feed must not show through.
+                ahead.value = None;
+                ahead.epoch = epoch;
+            }
+        });
+        outcome
+    }
+
+    /// Written objects that the feed has not shown yet and no GET has confirmed. Normally an echo resolves them within milliseconds; what stays
+    /// for seconds should be read once and told to [`Table::confirm`]. Empty while a list is under way.
+    pub fn pending(&self) -> Vec<Pending> {
+        if self.listing.is_some() || !self.synced {
+            return Vec::new();
+        }
+        let rows = self.ahead.iter().filter_map(|(_, key)| self.rows.get_key_value(key));
+        rows.filter_map(|(key, row)| {
+            let ahead = row.ahead.as_ref().filter(|ahead| ahead.value.is_some() && !ahead.confirmed)?;
+            Some(Pending { key: key.clone(), uid: ahead.uid.clone(), revision: ahead.revision, epoch: self.epoch })
+        })
+        .collect()
+    }
+
+    /// The answer of a quorum read that was sent after `pending` was taken: the object, or `None` when there is none (or the feed does not select it).
+    ///
+    /// An answer that comes after another list was begun is not used: that list decides.
+    pub fn confirm(&mut self, pending: &Pending, found: Option<Observed<T>>) -> Outcome<T> {
+        if pending.epoch != self.epoch || self.listing.is_some() {
+            return Outcome::of(Verdict::Stale);
+        }
+        let Some(found) = found else {
+            let unchanged = self.rows.get(&pending.key).and_then(|row| row.ahead.as_ref()).is_some_and(|ahead| {
+                ahead.uid == pending.uid && ahead.revision == pending.revision && ahead.value.is_some()
+            });
+            return if unchanged { self.bury(&pending.key, &pending.uid, false) } else { Outcome::of(Verdict::Stale) };
+        };
+        let outcome = match found.value {
+            Ok(value) => self.written(&found.key, &found.uid, found.revision, value),
+            Err(_) => Outcome::of(Verdict::Stale), // the feed will report it
+        };
+        // It exists after the list was made, and is not what the list showed: its last change is newer than the list, and its echo must come.
+        let ahead = self.rows.get_mut(&found.key).and_then(|row| row.ahead.as_mut());
+        if let Some(ahead) = ahead.filter(|ahead| ahead.uid == found.uid && ahead.revision == found.revision) {
+            ahead.confirmed = true;
+        }
+        outcome
+    }
+
+    /// The object under `key`.
+    pub fn get(&self, key: &Key) -> Option<&Arc<T>> {
+        self.rows.get(key)?.view(&self.graves)
+    }
+
+    /// What is known under `key`, with unreadable told from absent.
+    pub fn look(&self, key: &Key) -> Look<'_, T> {
+        let Some(row) = self.rows.get(key) else {
+            return self.faults.get(key).map_or(Look::Absent, Look::Unreadable);
+        };
+        match (row.view(&self.graves), &row.ahead) {
+            (Some(value), Some(_)) => Look::Found(value),
+            (None, Some(_)) => Look::Absent,
+            (view, None) => match (self.faults.get(key), view) {
+                (Some(fault), _) if !self.graves.holds(&fault.uid) => Look::Unreadable(fault),
+                (_, Some(value)) => Look::Found(value),
+                (_, None) => Look::Absent,
+            },
+        }
+    }
+
+    /// Every object, in key order.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<T>)> {
+        self.rows.iter().filter_map(|(key, row)| Some((key, row.view(&self.graves)?)))
+    }
+
+    /// The objects of one namespace, in name order.
+    pub fn namespace(&self, namespace: &str) -> impl Iterator<Item = (&Key, &Arc<T>)> {
+        let first = Key { namespace: Some(namespace.into()), name: "".into() };
+        let rows = self.rows.range(first..).take_while(move |(key, _)| key.namespace() == Some(namespace));
+        rows.filter_map(|(key, row)| Some((key, row.view(&self.graves)?)))
+    }
+
+    /// How many objects are shown.
+    pub fn len(&self) -> usize {
+        self.shown
+    }
+
+    /// True when nothing is shown.
+    pub fn is_empty(&self) -> bool {
+        self.shown == 0
+    }
+
+    /// True once one list was complete.
+    pub fn is_synced(&self) -> bool {
+        self.synced
+    }
+
+    /// The revision up to which the feed has told everything.
+    pub fn progress(&self) -> Revision {
+        self.progress
+    }
+
+    /// The objects that exist and cannot be read.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        self.faults.values()
+    }
+
+    /// Remembered deletions and entries ahead of the feed: bookkeeping that must stay small (for tests and metrics).
+    pub fn remembered(&self) -> usize {
+        self.graves.len() + self.ahead.len()
+    }
+
+    /// A feed event at or below the progress: the same word twice, or a broken order (rule 6).
+    fn refuse(&mut self, seen: &Observed<T>) -> Option<Outcome<T>> {
+        if seen.revision > self.progress {
+            return None;
+        }
+        let slot = self.rows.get(&seen.key).and_then(|row| row.feed.as_ref());
+        if slot.is_some_and(|slot| slot.uid == seen.uid && slot.revision == seen.revision) {
+            return Some(Outcome::of(Verdict::Stale));
+        }
+        self.out_of_order = true;
+        Some(Outcome::of(Verdict::Relist))
+    }
+
+    fn advance(&mut self, revision: Revision) {
+        self.progress = revision;
+        self.graves.first_event();
+    }
+
+    /// Lets the feed win wherever it has caught up with a reply (rule 2), and levels graves that it has passed (rule 3).
+    fn pass(&mut self, changes: &mut Vec<Change<T>>) {
+        while let Some((revision, key)) = self.ahead.first() {
+            if *revision > self.progress {
+                break;
+            }
+            let key = key.clone();
+            self.edit(&key, changes, |row| row.ahead = None);
+        }
+        let rows = &self.rows;
+        self.graves.pass(self.progress, |key, uid| rows.get(key).is_some_and(|row| row.feed_is(uid)));
+    }
+
+    /// Records or clears the fault of a key; returns it when this version was not known to be unreadable.
+    fn note_fault(&mut self, seen: &Observed<T>) -> Option<Fault> {
+        match &seen.value {
+            Ok(_) => {
+                self.faults.remove(&seen.key);
+                None
+            }
+            Err(error) => {
+                let fault = Fault { key: seen.key.clone(), uid: seen.uid.clone(), revision: seen.revision, error: error.clone() };
+                let known = self.faults.insert(seen.key.clone(), fault.clone());
+                let news = known.is_none_or(|known| !known.same_version(&fault));
+                news.then_some(fault)
+            }
+        }
+    }
+
+    fn view_of(&self, key: &Key) -> Option<Arc<T>> {
+        self.get(key).cloned()
+    }
+
+    /// Changes a row and keeps the index of `ahead`, the count and the changes in step with it.
+    fn edit(&mut self, key: &Key, changes: &mut Vec<Change<T>>, edit: impl FnOnce(&mut Row<T>)) {
+        let before = self.view_of(key);
+        self.edit_from(key, before, changes, edit);
+    }
+
+    fn edit_from(&mut self, key: &Key, before: Option<Arc<T>>, changes: &mut Vec<Change<T>>, edit: impl FnOnce(&mut Row<T>)) {
+        // Looked up with `get_mut` first: most edits meet an existing row and need no new key.
+        if !self.rows.contains_key(key) {
+            self.rows.insert(key.clone(), Row::default());
+        }
+        let Some(row) = self.rows.get_mut(key) else { return };
+        let was_ahead = row.ahead.as_ref().map(|ahead| ahead.revision);
+        edit(row);
+        let is_ahead = row.ahead.as_ref().map(|ahead| ahead.revision);
+        let after = row.view(&self.graves).cloned();
+        if row.feed.is_none() && row.ahead.is_none() {
+            self.rows.remove(key);
+        }
+        if was_ahead != is_ahead {
+            was_ahead.map(|revision| self.ahead.remove(&(revision, key.clone())));
+            is_ahead.map(|revision| self.ahead.insert((revision, key.clone())));
+        }
+        self.report(key, before, after, changes);
+    }
+
+    fn report(&mut self, key: &Key, old: Option<Arc<T>>, new: Option<Arc<T>>, changes: &mut Vec<Change<T>>) {
+        match (&old, &new) {
+            (None, None) => return,
+            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => return,
+            (None, Some(_)) => self.shown += 1,
+            (Some(_), None) => self.shown -= 1,
+            (Some(_), Some(_)) => {}
+        }
+        changes.push(Change { key: key.clone(), old, new });
+    }
+}
+
+/// The value to show for a version that the feed brought: what we have already, if it is the same version, so that an echo changes nothing;
+/// what was readable before, if the new version is not.
+fn newest<T>(row: &Row<T>, uid: &Uid, revision: Revision, value: Option<Arc<T>>) -> Option<Arc<T>> {
+    let ahead = row.ahead.as_ref().filter(|ahead| ahead.uid == *uid);
+    let slot = row.feed.as_ref().filter(|slot| slot.uid == *uid);
+    let same_ahead = ahead.filter(|ahead| ahead.revision == revision).and_then(|ahead| ahead.value.clone());
+    let same_slot = || slot.filter(|slot| slot.revision == revision).and_then(|slot| slot.value.clone());
+    let before = || ahead.and_then(|ahead| ahead.value.clone()).or_else(|| slot.and_then(|slot| slot.value.clone()));
+    same_ahead.or_else(same_slot).or(value).or_else(before)
+}

@@ -1,0 +1,150 @@
+//! The store around the table: order of callbacks, indexes, what a reply may be.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+use std::sync::{Arc, Mutex};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::discovery::ApiResource;
+use serde_json::json;
+
+use super::*;
+
+fn config_map(name: &str, revision: u64, color: &str) -> ConfigMap {
+    let object = json!({
+        "metadata": {"namespace": "n", "name": name, "uid": format!("uid-{name}"), "resourceVersion": revision.to_string(),
+            "labels": {"color": color}, "managedFields": [{"manager": "m"}]},
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+fn store() -> Store<ConfigMap> {
+    Store::new(ApiResource::erase::<ConfigMap>(&()))
+}
+
+fn key(name: &str) -> Key {
+    Key::namespaced("n", name)
+}
+
+fn names(objects: &[Arc<ConfigMap>]) -> Vec<&str> {
+    objects.iter().filter_map(|object| object.metadata.name.as_deref()).collect()
+}
+
+#[test]
+fn a_written_object_shows_at_once_without_its_managed_fields() {
+    let store = store();
+    store.written(config_map("a", 7, "red"));
+    let shown = store.get(&key("a")).unwrap();
+    assert!(shown.metadata.managed_fields.is_none());
+    assert_eq!(shown.metadata.resource_version.as_deref(), Some("7"));
+    store.written(config_map("a", 6, "red"));
+    assert!(Arc::ptr_eq(&shown, &store.get(&key("a")).unwrap()), "an older reply changes nothing");
+}
+
+#[test]
+fn the_answer_to_the_last_finalizers_removal_is_the_end_of_the_object() {
+    let store = store();
+    store.written(config_map("a", 7, "red"));
+    let mut last = config_map("a", 8, "red");
+    last.metadata.deletion_timestamp = serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap();
+    last.metadata.finalizers = Some(vec!["karmada.io/hold".to_owned()]);
+    store.written(last.clone());
+    assert_eq!(store.len(), 1, "a finalizer holds it");
+    last.metadata.finalizers = Some(Vec::new());
+    last.metadata.resource_version = Some("9".to_owned());
+    store.written(last);
+    assert_eq!(store.len(), 0);
+}
+
+#[test]
+fn indexes_follow_every_change() {
+    let by_color = |object: &ConfigMap| object.metadata.labels.iter().flat_map(|labels| labels.values().cloned()).collect();
+    let store = store();
+    store.written(config_map("a", 1, "red"));
+    let store = store.with_index("color", by_color);
+    store.written(config_map("b", 2, "red"));
+    store.written(config_map("c", 3, "blue"));
+    assert_eq!(names(&store.by_index("color", "red")), ["a", "b"]);
+    store.written(config_map("a", 4, "blue"));
+    store.removed(&key("c"), "uid-c");
+    assert_eq!(names(&store.by_index("color", "red")), ["b"]);
+    assert_eq!(names(&store.by_index("color", "blue")), ["a"]);
+    assert!(store.by_index("size", "red").is_empty());
+}
+
+#[test]
+fn subscribers_see_every_change_in_order_and_may_write_themselves() {
+    let store = store();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let (writer, log) = (store.clone(), Arc::clone(&seen));
+    store.subscribe(move |change| {
+        log.lock().unwrap().push(change.key.to_string());
+        if change.key == key("a") && change.old.is_none() {
+            writer.written(config_map("b", 2, "red"));
+            assert!(writer.get(&key("b")).is_some(), "the table has changed, only the callback waits");
+        }
+    });
+    store.written(config_map("a", 1, "red"));
+    store.removed(&key("a"), "uid-a");
+    assert_eq!(*seen.lock().unwrap(), ["n/a", "n/b", "n/a"]);
+}
+
+#[test]
+fn a_subscriber_that_panics_does_not_silence_the_store() {
+    let store = store();
+    let seen = Arc::new(Mutex::new(0));
+    let log = Arc::clone(&seen);
+    store.subscribe(move |change| {
+        *log.lock().unwrap() += 1;
+        assert!(change.key != key("a"), "this one hurts");
+    });
+    let writer = store.clone();
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.written(config_map("a", 1, "red")))).unwrap_err();
+    store.written(config_map("b", 2, "red"));
+    assert_eq!(*seen.lock().unwrap(), 2);
+}
+
+#[test]
+fn changes_of_one_key_arrive_in_order_from_many_threads() {
+    let store = store();
+    let last = Arc::new(Mutex::new(0));
+    let log = Arc::clone(&last);
+    store.subscribe(move |change| {
+        let revision = Revision::of(&change.new.as_ref().unwrap().metadata).unwrap().0;
+        let mut last = log.lock().unwrap();
+        assert!(revision > *last, "{revision} after {last}");
+        *last = revision;
+    });
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            let store = store.clone();
+            scope.spawn(move || (1..500).for_each(|number| store.written(config_map("a", number * 4 + thread, "red"))));
+        }
+    });
+    assert_eq!(*last.lock().unwrap(), 499 * 4 + 3);
+}
+
+#[test]
+fn a_namespace_lists_its_own_objects_only() {
+    let store = store();
+    for (namespace, name) in [("m", "z"), ("n", "a"), ("n", "b"), ("n-1", "c"), ("o", "d")] {
+        let mut object = config_map(name, 1 + name.as_bytes()[0] as u64, "red");
+        object.metadata.namespace = Some(namespace.to_owned());
+        store.written(object);
+    }
+    assert_eq!(names(&store.list(Some("n"))), ["a", "b"]);
+    assert_eq!(store.list(None).len(), 5);
+}
+
+#[test]
+fn versions_are_numbers_or_faults() {
+    assert_eq!(Revision::parse("18446744073709551615"), Ok(Revision(u64::MAX)));
+    for text in ["", "+1", "-1", "1.0", "18446744073709551616", "0x1", " 1"] {
+        assert!(Revision::parse(text).is_err(), "{text:?}");
+    }
+    let store = store();
+    let mut object = config_map("a", 1, "red");
+    object.metadata.resource_version = Some("one".to_owned());
+    store.written(object);
+    assert!(store.is_empty());
+}

@@ -1,0 +1,338 @@
+//! Feeding a [`Store`] from the API server, for ever.
+//!
+//! kube-runtime's `watcher` does the listing and watching; this module decides what it runs over and what to do when it fails:
+//!
+//! * It runs over [`Item`], which takes any object and is decoded afterwards, so that one object that cannot be read is one
+//!   fault and everything else goes on.
+//! * Lists are quorum reads in pages, whatever the options: the store's rules need a list to be no older than what was asked before it
+//!   (`resourceVersion=0` and streaming lists from version 0 do not promise that).
+//! * kube's watcher retries a watch that cannot be started with the same version for ever. Where that cannot help (the version is gone, or in
+//!   the future after a restore, or a frame was not readable and so an event is lost), it is thrown away and started anew with a list.
+//! * Written objects whose echo does not come are read once ([`Table::pending`](crate::store::table::Table::pending)).
+
+mod item;
+mod pauses;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use futures::future::{Either, select};
+use futures::{Stream, StreamExt};
+use kube::api::{Api, ListParams};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Client, Error as ClientError};
+use pando_context::{Ctx, Instant, Stop};
+
+pub use self::item::Item;
+use self::item::Unplaced;
+use self::pauses::Pauses;
+use crate::store::{Fault, Key, Pending, Record, Store, Verdict};
+
+/// Pause between two looks at writes without an echo and at a watch that has been failing.
+const TICK: Duration = Duration::from_secs(5);
+/// How many writes without an echo are read in one tick; the others wait for the next.
+const CONFIRMATIONS: usize = 16;
+/// A watch that has been tried again and has not failed for so many ticks is taken to work: a quiet one says nothing.
+const QUIET_TICKS: u32 = 3;
+/// After so many failures to continue a watch it starts anew with a list.
+const PATIENCE: u32 = 8;
+
+/// What a watch selects, and its pace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// One namespace, or all of them.
+    pub namespace: Option<String>,
+    /// A label selector in Kubernetes' syntax, for example `karmada.io/managed=true`.
+    pub labels: Option<String>,
+    /// A field selector in Kubernetes' syntax.
+    pub fields: Option<String>,
+    /// Objects per list page, at least 1.
+    pub page_size: u32,
+    /// How long the server keeps one watch request open, in whole seconds. A dead connection is noticed 5 s later at the latest.
+    pub timeout: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { namespace: None, labels: None, fields: None, page_size: 500, timeout: Duration::from_secs(75) }
+    }
+}
+
+/// How a watch is doing.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// What it is at.
+    pub phase: Phase,
+    /// When the phase began.
+    pub since: Option<Instant>,
+    /// When the server last said something about an object, or a list was complete.
+    pub last_progress: Option<Instant>,
+}
+
+/// What a watch is at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// It was not started.
+    #[default]
+    Idle,
+    /// It reads the list.
+    Listing,
+    /// It follows the changes.
+    Watching,
+    /// The last attempt failed, for this reason; it tries again by itself.
+    Failing(String),
+}
+
+/// Feeds `store` with the objects that `options` select, until `ctx` ends: that is the only way this returns.
+pub async fn run<T: Record>(ctx: Ctx, client: Client, store: Store<T>, options: Options) -> Stop {
+    let feed = Feed { ctx: &ctx, client, store, options };
+    match feed.run().await {
+        Ok(never) => match never {},
+        Err(stop) => stop,
+    }
+}
+
+/// Why one run of kube's watcher was over.
+enum Ended {
+    /// It must begin with a new list.
+    Relist,
+}
+
+enum Never {}
+
+struct Feed<'a, T> {
+    ctx: &'a Ctx,
+    client: Client,
+    store: Store<T>,
+    options: Options,
+}
+
+/// How the present run of kube's watcher is going.
+#[derive(Default)]
+struct Course {
+    /// A list is under way.
+    listing: bool,
+    /// Failures in a row.
+    failures: u32,
+    /// Ticks in a row without an event or a failure.
+    quiet_ticks: u32,
+    /// Writes that had no echo at the last tick.
+    pending: Vec<Pending>,
+}
+
+impl<T: Record> Feed<'_, T> {
+    async fn run(&self) -> Result<Never, Stop> {
+        let mut pauses = Pauses::default();
+        loop {
+            let Ended::Relist = self.follow(&mut pauses).await?;
+            self.ctx.sleep(pauses.next()).await?;
+        }
+    }
+
+    /// Lists, then watches, until that has to begin again.
+    async fn follow(&self, pauses: &mut Pauses) -> Result<Ended, Stop> {
+        let mut events = pin!(watcher(self.api(), self.config()));
+        let mut course = Course::default();
+        loop {
+            match self.next(&mut events).await? {
+                None => {
+                    self.tick(&mut course).await?;
+                }
+                Some(Ok(event)) => {
+                    course.quiet_ticks = 0;
+                    let began = matches!(event, Event::Init);
+                    if self.take(event, &mut course) == Verdict::Relist {
+                        tracing::warn!(kind = self.kind(), "the watch broke its order, listing again");
+                        return Ok(Ended::Relist);
+                    }
+                    if !began {
+                        course.failures = 0;
+                        pauses.reset();
+                    }
+                }
+                Some(Err(error)) => {
+                    course.quiet_ticks = 0;
+                    course.failures += 1;
+                    self.failed(&error);
+                    if course.failures >= PATIENCE || cannot_continue(&error) {
+                        return Ok(Ended::Relist);
+                    }
+                    self.ctx.sleep(pauses.next()).await?;
+                }
+            }
+        }
+    }
+
+    /// The next event, or `None` when a tick has passed without one.
+    async fn next<S: Stream + Unpin>(&self, events: &mut S) -> Result<Option<S::Item>, Stop> {
+        let tick = pin!(self.ctx.sleep(TICK));
+        match select(events.next(), tick).await {
+            Either::Left((event, _)) => {
+                self.ctx.check()?;
+                Ok(event)
+            }
+            Either::Right((slept, _)) => slept.map(|()| None),
+        }
+    }
+
+    fn take(&self, event: Event<Item>, course: &mut Course) -> Verdict {
+        let store = &self.store;
+        let unplaced = |lost: Unplaced| (Verdict::Accepted, store.unplaced(lost.key, lost.uid, lost.error));
+        let (verdict, fault) = match event {
+            Event::Init => {
+                course.listing = true;
+                store.list_begins();
+                if !matches!(store.health().phase, Phase::Failing(_)) {
+                    self.phase(Phase::Listing);
+                }
+                return Verdict::Accepted;
+            }
+            Event::InitApply(item) => match item.observe(store.resource()) {
+                Ok(seen) => (Verdict::Accepted, store.listed(seen)),
+                Err(lost) => unplaced(lost),
+            },
+            Event::InitDone => {
+                course.listing = false;
+                if store.list_ends() == Verdict::Rewound {
+                    tracing::error!(
+                        kind = self.kind(),
+                        "the API server shows older objects than before (restored from a backup?), its list is believed"
+                    );
+                }
+                (Verdict::Accepted, None)
+            }
+            Event::Apply(item) => match item.observe(store.resource()) {
+                Ok(seen) => store.applied(seen),
+                Err(lost) => unplaced(lost),
+            },
+            Event::Delete(item) => match item.observe_end() {
+                Ok(seen) => (store.deleted(seen), None),
+                // Its version is invalid: without a place in the order, only a list can tell.
+                Err(_) => (Verdict::Relist, None),
+            },
+        };
+        if let Some(fault) = fault {
+            self.report(&fault);
+        }
+        store.note_health(|health| health.last_progress = Some(Instant::now()));
+        self.phase(if course.listing { Phase::Listing } else { Phase::Watching });
+        verdict
+    }
+
+    /// Time has passed without an event: looks after writes without an echo, and notices that a watch works again.
+    async fn tick(&self, course: &mut Course) -> Result<(), Stop> {
+        course.pending = self.confirm(&course.pending).await?;
+        course.quiet_ticks += 1;
+        let failing = matches!(self.store.health().phase, Phase::Failing(_));
+        if failing && !course.listing && course.quiet_ticks >= QUIET_TICKS {
+            course.failures = 0;
+            tracing::info!(kind = self.kind(), "watch works again");
+            self.phase(Phase::Watching);
+        }
+        Ok(())
+    }
+
+    /// Reads the writes whose echo has been missing for a whole tick. Returns those to look at in the next one.
+    async fn confirm(&self, before: &[Pending]) -> Result<Vec<Pending>, Stop> {
+        let now = self.store.pending();
+        let overdue = now.iter().filter(|pending| before.contains(pending)).take(CONFIRMATIONS);
+        for pending in overdue {
+            let found = match self.ctx.run(self.look_up(&pending.key)).await? {
+                Ok(item) => item.and_then(|item| item.observe(self.store.resource()).ok()),
+                Err(error) => {
+                    tracing::debug!(kind = self.kind(), key = %pending.key, %error, "a write without an echo cannot be read");
+                    continue;
+                }
+            };
+            self.store.confirm(pending, found);
+        }
+        Ok(now)
+    }
+
+    /// The object as the server has it now, if the options select it. A quorum read; the server serves a list by name like a GET.
+    async fn look_up(&self, key: &Key) -> Result<Option<Item>, ClientError> {
+        let mut fields = format!("metadata.name={}", key.name);
+        if let Some(selected) = &self.options.fields {
+            fields.push(',');
+            fields.push_str(selected);
+        }
+        let params = ListParams { label_selector: self.options.labels.clone(), field_selector: Some(fields), ..ListParams::default() };
+        Ok(self.api_of(key.namespace()).list(&params).await?.items.pop())
+    }
+
+    fn failed(&self, error: &watcher::Error) {
+        let text = one_line(error);
+        let news = !matches!(self.store.health().phase, Phase::Failing(known) if known == text);
+        if news && !self.ctx.is_cancelled() {
+            tracing::warn!(kind = self.kind(), error = text, "watch failed, trying again");
+        }
+        self.phase(Phase::Failing(text));
+    }
+
+    fn report(&self, fault: &Fault) {
+        tracing::error!(kind = self.kind(), key = %fault.key, uid = %fault.uid, version = %fault.revision, error = fault.error,
+            "this object cannot be read and is left alone until it is changed");
+    }
+
+    fn phase(&self, phase: Phase) {
+        self.store.note_health(|health| {
+            if health.phase != phase {
+                health.phase = phase;
+                health.since = Some(Instant::now());
+            }
+        });
+    }
+
+    fn kind(&self) -> &str {
+        &self.store.resource().kind
+    }
+
+    fn api(&self) -> Api<Item> {
+        self.api_of(self.options.namespace.as_deref())
+    }
+
+    fn api_of(&self, namespace: Option<&str>) -> Api<Item> {
+        match namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, self.store.resource()),
+            None => Api::all_with(self.client.clone(), self.store.resource()),
+        }
+    }
+
+    fn config(&self) -> watcher::Config {
+        let seconds = u32::try_from(self.options.timeout.as_secs()).unwrap_or(u32::MAX).max(1);
+        watcher::Config {
+            label_selector: self.options.labels.clone(),
+            field_selector: self.options.fields.clone(),
+            timeout: Some(seconds),
+            list_semantic: watcher::ListSemantic::MostRecent,
+            initial_list_strategy: watcher::InitialListStrategy::ListWatch,
+            page_size: Some(self.options.page_size.max(1)),
+            bookmarks: true,
+        }
+    }
+}
+
+/// True when kube's watcher would go on in a way that cannot succeed, or has lost an event.
+fn cannot_continue(error: &watcher::Error) -> bool {
+    match error {
+        // 400: the server does not take the version; 404: the kind is not served now; 410: the version is gone; 504: it is in the future.
+        watcher::Error::WatchStartFailed(ClientError::Api(status)) => matches!(status.code, 400 | 404 | 410 | 504),
+        // A frame that was not JSON, or not an event: nobody knows what it said.
+        watcher::Error::WatchFailed(ClientError::SerdeError(_) | ClientError::LinesCodecMaxLineLengthExceeded) => true,
+        _ => false,
+    }
+}
+
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        source = cause.source();
+    }
+    text.replace('\n', " ")
+}

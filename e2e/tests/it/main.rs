@@ -1,0 +1,204 @@
+//! The promises, on real API servers: one federation, started when the first test needs it.
+//!
+//! A harness of its own, because a federation is shared, tests take turns with it, and it must be gone at
+//! the end. It understands `--list`, names to filter by, `--exact` and `--skip`, and prints results as
+//! cargo's own harness does. Each module is a promise; each test has namespaces of its own.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "tests, outside the product's context tree"
+)]
+
+mod budget;
+mod deletion;
+mod drift;
+mod leaving;
+mod objects;
+mod provider;
+mod restart;
+mod split;
+mod world;
+
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+
+use world::World;
+
+/// No promise takes longer, however slow the machine.
+const LIMIT: Duration = Duration::from_secs(240);
+
+#[derive(Clone, Copy)]
+struct Test {
+    name: &'static str,
+    run: fn(&World) -> BoxFuture<'_, Result<()>>,
+}
+
+/// `module::function` for each function.
+macro_rules! tests {
+    ($($module:ident: [$($function:ident),* $(,)?]),* $(,)?) => {
+        vec![$($(Test {
+            name: concat!(stringify!($module), "::", stringify!($function)),
+            run: |world| Box::pin($module::$function(world)),
+        }),*),*]
+    };
+}
+
+/// Every test, in running order: the rig first, what disturbs the federation last.
+fn tests() -> Vec<Test> {
+    tests! {
+        provider: [
+            a_member_runs_pods_and_jobs,
+            the_relay_disturbs_the_controllers_view_only,
+            a_hub_knows_our_kinds_and_runs_nothing,
+            a_component_that_dies_is_noticed_with_its_log,
+            a_deleted_cluster_leaves_nothing_but_logs,
+            a_killed_run_leaves_nothing,
+        ],
+        split: [
+            the_founding_policy_gives_five_three_two,
+            other_weights_give_two_three_five,
+            thirteen_replicas_give_six_four_three,
+            the_hub_runs_no_template_itself,
+        ],
+        drift: [
+            a_deleted_deployment_is_back_within_two_seconds,
+            an_image_edited_by_hand_is_reverted,
+            replicas_under_the_retain_label_are_kept,
+            an_environment_variable_removed_from_the_template_disappears,
+        ],
+        deletion: [
+            a_deleted_template_is_removed_everywhere,
+            a_foreign_object_of_the_same_name_is_left_alone,
+        ],
+        budget: [
+            a_new_config_map_costs_ten_hub_and_three_member_writes,
+            only_pando_writes_propagated_objects,
+        ],
+        leaving: [
+            an_unjoined_member_keeps_only_namespaces_and_others_take_over,
+        ],
+        restart: [
+            a_killed_controller_starts_again_without_a_write,
+        ],
+    }
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse(std::env::args().skip(1));
+    let (chosen, others): (Vec<Test>, Vec<Test>) = tests()
+        .into_iter()
+        .partition(|test| arguments.chooses(test.name));
+    if arguments.list {
+        for test in &chosen {
+            println!("{}: test", test.name);
+        }
+        return ExitCode::SUCCESS;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let start = Instant::now();
+    println!("\nrunning {} tests", chosen.len());
+    let failures = runtime.block_on(run(&chosen));
+    if !failures.is_empty() {
+        println!("\nfailures:");
+        for name in &failures {
+            println!("    {name}");
+        }
+    }
+    println!(
+        "\ntest result: {}. {} passed; {} failed; 0 ignored; 0 measured; {} filtered out; finished in {:.2}s\n",
+        if failures.is_empty() { "ok" } else { "FAILED" },
+        chosen.len() - failures.len(),
+        failures.len(),
+        others.len(),
+        start.elapsed().as_secs_f64()
+    );
+    if failures.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(101)
+    }
+}
+
+async fn run(chosen: &[Test]) -> Vec<&'static str> {
+    let world = World::new();
+    let mut failures = Vec::new();
+    for test in chosen {
+        let start = Instant::now();
+        let outcome = AssertUnwindSafe(tokio::time::timeout(LIMIT, (test.run)(&world)))
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| Ok(Err(anyhow!("{}", message(&*panic)))))
+            .unwrap_or_else(|_| Err(anyhow!("not done within {LIMIT:?}")));
+        let took = start.elapsed().as_secs_f64();
+        match outcome {
+            Ok(()) => println!("test {} ... ok ({took:.1} s)", test.name),
+            Err(error) => {
+                println!("test {} ... FAILED ({took:.1} s)\n{error:#}", test.name);
+                println!("{}", world.explain(test.name).await);
+                failures.push(test.name);
+            }
+        }
+    }
+    if let Err(error) = world.stop(failures.is_empty()).await {
+        println!("test the_rig_stops_everything ... FAILED\n{error:?}");
+        failures.push("the_rig_stops_everything");
+    }
+    failures
+}
+
+fn message(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("panicked")
+}
+
+/// The part of libtest's command line that people use.
+#[derive(Default)]
+struct Arguments {
+    filters: Vec<String>,
+    skip: Vec<String>,
+    exact: bool,
+    list: bool,
+}
+
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = String>) -> Self {
+        let mut all = Self::default();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--list" => all.list = true,
+                "--exact" => all.exact = true,
+                "--skip" => all.skip.extend(words.next()),
+                "--test-threads" | "--format" | "--color" | "-Z" => drop(words.next()),
+                flag if flag.starts_with('-') => {}
+                _ => all.filters.push(word),
+            }
+        }
+        all
+    }
+
+    fn chooses(&self, name: &str) -> bool {
+        let is = |pattern: &String| {
+            if self.exact {
+                name == pattern
+            } else {
+                name.contains(pattern.as_str())
+            }
+        };
+        (self.filters.is_empty() || self.filters.iter().any(is)) && !self.skip.iter().any(is)
+    }
+}
