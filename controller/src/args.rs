@@ -36,14 +36,10 @@ impl Cli {
     /// # Errors
     ///
     /// Wrong usage, or help and version, which clap also reports this way.
-    pub(crate) fn from_invocation(
-        argv: impl IntoIterator<Item = OsString>,
-    ) -> Result<Self, clap::Error> {
+    pub(crate) fn from_invocation(argv: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let argv: Vec<OsString> = argv.into_iter().collect();
-        let as_plugin = argv
-            .first()
-            .and_then(|program| Path::new(program).file_stem())
-            .is_some_and(|stem| stem == "kubectl-pando");
+        let as_plugin =
+            argv.first().and_then(|program| Path::new(program).file_stem()).is_some_and(|stem| stem == "kubectl-pando");
         let mut command = Self::command();
         if as_plugin {
             command = command.name("kubectl pando").bin_name("kubectl pando");
@@ -100,12 +96,7 @@ pub(crate) struct ControllerArgs {
     pub(crate) cluster_success_threshold: GoDuration,
 
     /// Namespaces that are never propagated, as whole-name regular expressions; Pando's own never are.
-    #[arg(
-        long,
-        value_name = "REGEX",
-        value_delimiter = ',',
-        default_value = "kube-.*"
-    )]
+    #[arg(long, value_name = "REGEX", value_delimiter = ',', default_value = "kube-.*")]
     pub(crate) skipped_propagating_namespaces: Vec<SkippedNamespace>,
     /// Kinds that are never propagated: `group`, `group/version` or `group/version/Kind,Kind`, joined by `;`.
     #[arg(long, value_name = "APIS", default_value = "")]

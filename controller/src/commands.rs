@@ -33,9 +33,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
             runtime(&mut Builder::new_multi_thread())?.block_on(manager::run(*args))?;
             Ok(())
         }
-        Command::Agent(_) => anyhow::bail!(
-            "the pull-mode agent is not available yet: join the cluster in push mode with `pando join`"
-        ),
+        Command::Agent(_) => {
+            anyhow::bail!("the pull-mode agent is not available yet: join the cluster in push mode with `pando join`")
+        }
         Command::Crds(args) => crds::run(&args),
         Command::Join(args) => with_context(async |ctx| Ok(join::run(ctx, &args).await?)),
         Command::Unjoin(args) => with_context(async |ctx| Ok(unjoin::run(ctx, &args).await?)),
@@ -53,8 +53,5 @@ fn with_context(command: impl AsyncFnOnce(&Ctx) -> anyhow::Result<()>) -> anyhow
 }
 
 fn runtime(builder: &mut Builder) -> anyhow::Result<Runtime> {
-    builder
-        .enable_all()
-        .build()
-        .context("cannot start the async runtime")
+    builder.enable_all().build().context("cannot start the async runtime")
 }

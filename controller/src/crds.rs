@@ -27,8 +27,7 @@ fn print() -> anyhow::Result<()> {
 }
 
 fn write(folder: &Path) -> anyhow::Result<()> {
-    std::fs::create_dir_all(folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
+    std::fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     for definition in pando_api::crds::all() {
         let file = folder.join(pando_api::crds::file_name(&definition));
         std::fs::write(&file, pando_api::crds::yaml(&definition))

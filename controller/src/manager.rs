@@ -77,11 +77,14 @@ pub(crate) async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     tokio::select! {
         outcome = started => outcome?,
         signal = signals.next() => {
+            // A scope ends when nobody holds it; `stop` would wait for our own.
+            drop(term);
             shutdown::stop(root, signal.reason(), GRACE, &mut signals).await?;
             return Ok(());
         }
     }
     let signal = signals.next().await;
+    drop(term);
     shutdown::stop(root, signal.reason(), GRACE, &mut signals).await?;
     Ok(())
 }
@@ -96,41 +99,22 @@ async fn serve(
 ) -> anyhow::Result<()> {
     metrics.watch_contexts(ctx);
     if let Some(address) = args.health_probe_bind_address.get() {
-        admin::serve_health(
-            ctx,
-            admin::listen(address, Purpose::Health).await?,
-            readiness.clone(),
-        )
-        .detach();
+        admin::serve_health(ctx, admin::listen(address, Purpose::Health).await?, readiness.clone()).detach();
     }
     if let Some(address) = args.metrics_bind_address.get() {
-        admin::serve_metrics(
-            ctx,
-            admin::listen(address, Purpose::Metrics).await?,
-            metrics.clone(),
-        )
-        .detach();
+        admin::serve_metrics(ctx, admin::listen(address, Purpose::Metrics).await?, metrics.clone()).detach();
     }
     if let Some(address) = args.debug_bind_address.get() {
         let listener = admin::listen(address, Purpose::Debug).await?;
         tracing::info!(address = %listener.local_addr().context("the debug listener has no address")?, "debug pages");
-        let debug = Debug {
-            contexts: ctx.clone(),
-            metrics: metrics.clone(),
-            log: Some(log),
-        };
+        let debug = Debug { contexts: ctx.clone(), metrics: metrics.clone(), log: Some(log) };
         admin::serve_debug(ctx, listener, debug).detach();
     }
     Ok(())
 }
 
 /// Everything the reconcilers need; the watches are running when this returns.
-async fn build(
-    ctx: &Ctx,
-    term: &Ctx,
-    args: &ControllerArgs,
-    metrics: &Metrics,
-) -> anyhow::Result<(Env, cluster::Env)> {
+async fn build(ctx: &Ctx, term: &Ctx, args: &ControllerArgs, metrics: &Metrics) -> anyhow::Result<(Env, cluster::Env)> {
     let config = crate::commands::hub_config(&args.hub).await?;
     let counted = metrics.clone();
     let stack = Stack::from_config(&config).on_request(move |exchange| {
@@ -141,8 +125,7 @@ async fn build(
     let watching = stack.client(ctx)?;
     let federation: Arc<str> = federation_id(ctx, &client).await?.into();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let (events, recorder) =
-        Recorder::start(ctx, client.clone(), Arc::clone(&clock), metrics.clone());
+    let (events, recorder) = Recorder::start(ctx, client.clone(), Arc::clone(&clock), metrics.clone());
     recorder.detach();
     let hub = Hub::new(client.clone(), Term::constant());
     let stores = Stores::new(Templates::new(TemplateKind::known()));
@@ -211,26 +194,17 @@ const fn result(status: Option<u16>) -> &'static str {
 /// The federation's id: the uid of the hub's `kube-system` namespace, which lives as long as the hub's store.
 async fn federation_id(ctx: &Ctx, client: &Client) -> anyhow::Result<String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let read = ctx
-        .timeout(&CALL, FIRST_READ, namespaces.get("kube-system"))
-        .await;
+    let read = ctx.timeout(&CALL, FIRST_READ, namespaces.get("kube-system")).await;
     let namespace = read
         .map_err(anyhow::Error::from)
         .and_then(|reply| reply.map_err(anyhow::Error::from))
         .context("cannot read the hub's namespace kube-system, whose uid is the federation's id")?;
-    namespace
-        .metadata
-        .uid
-        .context("the hub's namespace kube-system has no uid")
+    namespace.metadata.uid.context("the hub's namespace kube-system has no uid")
 }
 
 fn skipped(args: &ControllerArgs) -> Skipped {
     let mut skipped = Skipped {
-        namespaces: args
-            .skipped_propagating_namespaces
-            .iter()
-            .map(crate::args::SkippedNamespace::pattern)
-            .collect(),
+        namespaces: args.skipped_propagating_namespaces.iter().map(crate::args::SkippedNamespace::pattern).collect(),
         ..Skipped::default()
     };
     args.skipped_propagating_apis.add_to(&mut skipped);
@@ -284,11 +258,7 @@ fn start(ctx: &Ctx, args: &ControllerArgs, env: &Env, clusters: cluster::Env, me
     let queue = clusters.queue.clone();
     controller::run(ctx, spec, queue, move |ctx, key| {
         let clusters = clusters.clone();
-        async move {
-            cluster::reconcile(&ctx, &clusters, &key)
-                .await
-                .map(next::action)
-        }
+        async move { cluster::reconcile(&ctx, &clusters, &key).await.map(next::action) }
     })
     .detach();
 }

@@ -45,10 +45,7 @@ pub struct Entry {
 impl Entry {
     /// Whether the request changed (or was accepted to change) something.
     pub fn is_write(&self) -> bool {
-        let verb = matches!(
-            self.verb.as_str(),
-            "create" | "update" | "patch" | "delete" | "deletecollection"
-        );
+        let verb = matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection");
         // Access and token reviews are questions, though they are posted.
         let question = self.resource.ends_with("reviews");
         verb && !question && !self.dry_run && self.code < 400
@@ -62,38 +59,21 @@ impl Entry {
 
 impl std::fmt::Display for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self {
-            verb,
-            user,
-            resource,
-            subresource,
-            namespace,
-            name,
-            code,
-            ..
-        } = self;
+        let Self { verb, user, resource, subresource, namespace, name, code, .. } = self;
         let slash = if subresource.is_empty() { "" } else { "/" };
-        write!(
-            f,
-            "{code} {verb} {resource}{slash}{subresource} {namespace}/{name} by {user}"
-        )
+        write!(f, "{code} {verb} {resource}{slash}{subresource} {namespace}/{name} by {user}")
     }
 }
 
 /// One line for each entry, for assertion messages.
 pub fn print<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> String {
-    entries
-        .into_iter()
-        .map(|entry| format!("  {entry}\n"))
-        .collect()
+    entries.into_iter().map(|entry| format!("  {entry}\n")).collect()
 }
 
 impl AuditLog {
     /// The log in this file, which the server writes.
     pub fn new(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-        }
+        Self { path: path.to_owned() }
     }
 
     /// Where the file is.
@@ -117,17 +97,14 @@ impl AuditLog {
     /// # Errors
     /// When the file cannot be read or holds something else.
     pub fn since(&self, mark: Mark) -> Result<Vec<Entry>> {
-        let mut file = File::open(&self.path)
-            .with_context(|| format!("cannot read the audit log {}", self.path.display()))?;
+        let mut file =
+            File::open(&self.path).with_context(|| format!("cannot read the audit log {}", self.path.display()))?;
         file.seek(SeekFrom::Start(mark.0))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
         // What follows the last newline is being written.
         let complete = text.rfind('\n').map_or("", |end| &text[..end]);
-        complete
-            .lines()
-            .filter_map(|line| parse(line).transpose())
-            .collect()
+        complete.lines().filter_map(|line| parse(line).transpose()).collect()
     }
 
     /// Writes since then by users that `by` accepts.
@@ -143,8 +120,7 @@ impl AuditLog {
 
 /// One line; none for stages before the answer.
 fn parse(line: &str) -> Result<Option<Entry>> {
-    let event: Event =
-        serde_json::from_str(line).with_context(|| format!("not an audit event: {line}"))?;
+    let event: Event = serde_json::from_str(line).with_context(|| format!("not an audit event: {line}"))?;
     if event.stage != "ResponseComplete" && event.stage != "Panic" {
         return Ok(None);
     }
@@ -152,21 +128,14 @@ fn parse(line: &str) -> Result<Option<Entry>> {
     Ok(Some(Entry {
         verb: event.verb,
         // Impersonation acts as the impersonated user.
-        user: event
-            .impersonated_user
-            .unwrap_or(event.user)
-            .username
-            .unwrap_or_default(),
+        user: event.impersonated_user.unwrap_or(event.user).username.unwrap_or_default(),
         agent: event.user_agent.unwrap_or_default(),
         group: reference.api_group.unwrap_or_default(),
         resource: reference.resource.unwrap_or_default(),
         subresource: reference.subresource.unwrap_or_default(),
         namespace: reference.namespace.unwrap_or_default(),
         name: reference.name.unwrap_or_default(),
-        code: event
-            .response_status
-            .and_then(|status| status.code)
-            .unwrap_or(0),
+        code: event.response_status.and_then(|status| status.code).unwrap_or(0),
         dry_run: event.request_uri.contains("dryRun=All"),
     }))
 }
@@ -219,12 +188,7 @@ mod tests {
 
     #[test]
     fn only_answered_changes_are_writes() {
-        let write = |verb, resource, code, uri| {
-            parse(&event(verb, resource, code, uri))
-                .unwrap()
-                .unwrap()
-                .is_write()
-        };
+        let write = |verb, resource, code, uri| parse(&event(verb, resource, code, uri)).unwrap().unwrap().is_write();
         assert!(write("patch", "deployments", 200, "/apis"));
         assert!(write("create", "deployments", 201, "/apis"));
         assert!(!write("patch", "deployments", 409, "/apis"));
@@ -235,13 +199,8 @@ mod tests {
 
     #[test]
     fn entries_print_what_a_reader_needs() {
-        let entry = parse(&event("patch", "deployments", 200, "/"))
-            .unwrap()
-            .unwrap();
-        assert_eq!(
-            entry.to_string(),
-            "200 patch deployments/status ns/n by ann"
-        );
+        let entry = parse(&event("patch", "deployments", 200, "/")).unwrap().unwrap();
+        assert_eq!(entry.to_string(), "200 patch deployments/status ns/n by ann");
         assert!(entry.is_status());
     }
 

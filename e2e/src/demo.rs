@@ -84,9 +84,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(args: &Args) -> Result<ExitCode> {
-    let home = workspace::root()
-        .join(".pando")
-        .join(if args.once { "once" } else { "demo" });
+    let home = workspace::root().join(".pando").join(if args.once { "once" } else { "demo" });
     match &args.command {
         Some(Command::Status) => report::status(&home).await,
         Some(Command::Down) => down(&home).map(|()| ExitCode::SUCCESS),
@@ -120,13 +118,10 @@ fn lock(home: &Path) -> Result<File> {
     let file = open().with_context(|| format!("cannot write {}", path.display()))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another `cargo demo` is at work in {}; wait for it or stop it",
-            workspace::display(home)
-        ),
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        Err(TryLockError::WouldBlock) => {
+            bail!("another `cargo demo` is at work in {}; wait for it or stop it", workspace::display(home))
         }
+        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 
@@ -135,9 +130,7 @@ fn clear_leftovers(home: &Path) -> Result<()> {
     if let Some(state) = State::load(&state_file(home))? {
         let count = state.alive().count();
         if count > 0 {
-            complain(&format!(
-                "stopping {count} process(es) that an interrupted run left behind"
-            ));
+            complain(&format!("stopping {count} process(es) that an interrupted run left behind"));
         }
         state.stop(process::GRACE)?;
     }
@@ -169,9 +162,7 @@ fn down(home: &Path) -> Result<()> {
         Some(state) => {
             let count = state.alive().count();
             state.stop(process::GRACE)?;
-            say(&format!(
-                "Stopped {count} processes and removed their data."
-            ));
+            say(&format!("Stopped {count} processes and removed their data."));
         }
     }
     remove(home)?;

@@ -39,12 +39,7 @@ where
 ///
 /// # Errors
 /// After `within`: what was awaited, wanted and last seen.
-pub async fn equal<T, F>(
-    within: Duration,
-    what: &str,
-    wanted: &T,
-    mut probe: impl FnMut() -> F,
-) -> Result<()>
+pub async fn equal<T, F>(within: Duration, what: &str, wanted: &T, mut probe: impl FnMut() -> F) -> Result<()>
 where
     T: PartialEq + Debug,
     F: Future<Output = Result<T>>,
@@ -66,12 +61,7 @@ where
 ///
 /// # Errors
 /// At the first other thing seen, with the time it took.
-pub async fn stays<T, F>(
-    during: Duration,
-    what: &str,
-    wanted: &T,
-    mut probe: impl FnMut() -> F,
-) -> Result<()>
+pub async fn stays<T, F>(during: Duration, what: &str, wanted: &T, mut probe: impl FnMut() -> F) -> Result<()>
 where
     T: PartialEq + Debug,
     F: Future<Output = Result<T>>,
@@ -80,10 +70,7 @@ where
     while start.elapsed() < during {
         let seen = probe().await?;
         if seen != *wanted {
-            bail!(
-                "{what}: wanted {wanted:?}, saw {seen:?} after {:?}",
-                start.elapsed()
-            );
+            bail!("{what}: wanted {wanted:?}, saw {seen:?} after {:?}", start.elapsed());
         }
         tokio::time::sleep(EVERY).await;
     }

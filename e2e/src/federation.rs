@@ -68,30 +68,12 @@ impl Federation {
         progress: &Progress,
     ) -> Result<Self> {
         let provider = Processes::new(parts, &options.home, ledger.clone(), progress.clone())?;
-        let setup = Setup {
-            provider: &provider,
-            product: &product,
-            ledger: &ledger,
-            progress,
-            options: &options,
-        };
+        let setup = Setup { provider: &provider, product: &product, ledger: &ledger, progress, options: &options };
         let (announce, announced) = watch::channel(None);
-        let members = options
-            .members
-            .iter()
-            .map(|name| setup.member(name, announced.clone()));
-        let ((hub, controller), members) =
-            try_join(setup.hub(&announce), try_join_all(members)).await?;
+        let members = options.members.iter().map(|name| setup.member(name, announced.clone()));
+        let ((hub, controller), members) = try_join(setup.hub(&announce), try_join_all(members)).await?;
         let home = options.home;
-        Ok(Self {
-            hub,
-            members,
-            controller: Mutex::new(controller),
-            product,
-            provider,
-            ledger,
-            home,
-        })
+        Ok(Self { hub, members, controller: Mutex::new(controller), product, provider, ledger, home })
     }
 
     /// A member by name.
@@ -102,10 +84,7 @@ impl Federation {
     /// # Errors
     /// When there is no such member.
     pub fn member(&self, name: &str) -> Result<&Cluster> {
-        self.members
-            .iter()
-            .find(|member| member.name == name)
-            .with_context(|| format!("no member {name}"))
+        self.members.iter().find(|member| member.name == name).with_context(|| format!("no member {name}"))
     }
 
     /// Folder with logs.
@@ -120,10 +99,7 @@ impl Federation {
 
     /// The controller process of now.
     pub fn controller(&self) -> Controller {
-        self.controller
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.controller.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Starts a new controller process in the place of one that has ended.
@@ -132,14 +108,8 @@ impl Federation {
     /// When it does not become ready.
     pub async fn start_controller(&self) -> Result<()> {
         let kubeconfig = controller_kubeconfig(&self.home);
-        let controller = self
-            .product
-            .controller(&kubeconfig, &self.logs(), &self.ledger)
-            .await?;
-        *self
-            .controller
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = controller;
+        let controller = self.product.controller(&kubeconfig, &self.logs(), &self.ledger).await?;
+        *self.controller.lock().unwrap_or_else(PoisonError::into_inner) = controller;
         Ok(())
     }
 
@@ -150,12 +120,7 @@ impl Federation {
     pub async fn add_member(&self, name: &str, relay: bool) -> Result<Cluster> {
         let member = self
             .provider
-            .create(ClusterSpec {
-                name: name.to_owned(),
-                role: Role::Member,
-                definitions: vec![],
-                relay,
-            })
+            .create(ClusterSpec { name: name.to_owned(), role: Role::Member, definitions: vec![], relay })
             .await?;
         self.join(&member).await?;
         Ok(member)
@@ -166,13 +131,7 @@ impl Federation {
     /// # Errors
     /// When it cannot be joined.
     pub async fn join(&self, member: &Cluster) -> Result<()> {
-        self.product
-            .join(
-                &member.name,
-                &self.hub.admin_kubeconfig,
-                &member.controller_kubeconfig,
-            )
-            .await?;
+        self.product.join(&member.name, &self.hub.admin_kubeconfig, &member.controller_kubeconfig).await?;
         is_ready(&self.hub.client, &member.name).await
     }
 
@@ -207,8 +166,7 @@ impl Federation {
     /// Writes what every API server holds (no Secrets) into a folder, for a person to read.
     pub async fn dump(&self, folder: &Path) {
         let clusters = self.members.iter().chain([&self.hub]);
-        let files =
-            clusters.map(|cluster| (cluster.name.clone(), cluster.admin_kubeconfig.clone()));
+        let files = clusters.map(|cluster| (cluster.name.clone(), cluster.admin_kubeconfig.clone()));
         dump(self.provider.parts(), &files.collect(), folder).await;
     }
 
@@ -233,45 +191,29 @@ struct Setup<'a> {
 
 impl Setup<'_> {
     /// Starts the hub, announces it as soon as members can join, starts the controller.
-    async fn hub(
-        &self,
-        announce: &watch::Sender<Option<Cluster>>,
-    ) -> Result<(Cluster, Controller)> {
+    async fn hub(&self, announce: &watch::Sender<Option<Cluster>>) -> Result<(Cluster, Controller)> {
         let root = workspace::root();
         let definitions = install::read_folder(&root.join("crds"))?;
         let rbac = install::read_folder(&root.join("deploy/rbac"))?;
         let hub = self
             .provider
-            .create(ClusterSpec {
-                name: HUB.to_owned(),
-                role: Role::Hub,
-                definitions,
-                relay: false,
-            })
+            .create(ClusterSpec { name: HUB.to_owned(), role: Role::Hub, definitions, relay: false })
             .await?;
         let controller = async {
             let kubeconfig = controller_kubeconfig(&self.options.home);
             install::rights(&hub, &rbac, &kubeconfig).await?;
             announce.send_replace(Some(hub.clone()));
             let logs = self.provider.logs();
-            let controller = self
-                .product
-                .controller(&kubeconfig, &logs, self.ledger)
-                .await?;
+            let controller = self.product.controller(&kubeconfig, &logs, self.ledger).await?;
             self.progress.say("controller ready");
             Ok(controller)
         };
-        let (controller, ()) =
-            try_join(controller, install::garbage_is_collected(&hub.client)).await?;
+        let (controller, ()) = try_join(controller, install::garbage_is_collected(&hub.client)).await?;
         Ok((hub, controller))
     }
 
     /// Starts a member and joins it when the hub is there.
-    async fn member(
-        &self,
-        name: &str,
-        mut announced: watch::Receiver<Option<Cluster>>,
-    ) -> Result<Cluster> {
+    async fn member(&self, name: &str, mut announced: watch::Receiver<Option<Cluster>>) -> Result<Cluster> {
         let member = self
             .provider
             .create(ClusterSpec {
@@ -283,9 +225,7 @@ impl Setup<'_> {
             .await?;
         let hub = announced.wait_for(Option::is_some).await?.clone();
         let hub = hub.context("the hub did not start")?;
-        self.product
-            .join(name, &hub.admin_kubeconfig, &member.controller_kubeconfig)
-            .await?;
+        self.product.join(name, &hub.admin_kubeconfig, &member.controller_kubeconfig).await?;
         is_ready(&hub.client, name).await?;
         self.progress.say(format_args!("{name}: joined"));
         Ok(member)
@@ -299,8 +239,7 @@ fn controller_kubeconfig(home: &Path) -> PathBuf {
 
 /// Writes what the API servers behind these kubeconfigs hold (no Secrets) into a folder.
 pub async fn dump(parts: &Parts, kubeconfigs: &BTreeMap<String, PathBuf>, folder: &Path) {
-    const WORKLOADS: &str =
-        "nodes,namespaces,deployments,replicasets,pods,services,configmaps,events";
+    const WORKLOADS: &str = "nodes,namespaces,deployments,replicasets,pods,services,configmaps,events";
     const FEDERATION: &str = "clusters.cluster.karmada.io,propagationpolicies,clusterpropagationpolicies,\
         overridepolicies,clusteroverridepolicies,resourcebindings,clusterresourcebindings,works";
     // Diagnostics are best effort: the failure that led here is what counts.
@@ -312,13 +251,7 @@ pub async fn dump(parts: &Parts, kubeconfigs: &BTreeMap<String, PathBuf>, folder
         };
         let output = tokio::process::Command::new(parts.path("kubectl"))
             .arg(format!("--kubeconfig={}", kubeconfig.display()))
-            .args([
-                "--request-timeout=10s",
-                "get",
-                &kinds,
-                "--all-namespaces",
-                "--output=yaml",
-            ])
+            .args(["--request-timeout=10s", "get", &kinds, "--all-namespaces", "--output=yaml"])
             .kill_on_drop(true)
             .output()
             .await;
@@ -331,31 +264,22 @@ pub async fn dump(parts: &Parts, kubeconfigs: &BTreeMap<String, PathBuf>, folder
 
 /// The `Cluster` kind.
 pub fn cluster_resource() -> ApiResource {
-    ApiResource::from_gvk(&GroupVersionKind::gvk(
-        "cluster.karmada.io",
-        "v1alpha1",
-        "Cluster",
-    ))
+    ApiResource::from_gvk(&GroupVersionKind::gvk("cluster.karmada.io", "v1alpha1", "Cluster"))
 }
 
 /// Waits until the hub calls a member ready.
 async fn is_ready(hub: &Client, name: &str) -> Result<()> {
     let clusters = Api::<DynamicObject>::all_with(hub.clone(), &cluster_resource());
     let clusters = &clusters;
-    eventually::some(
-        JOINED,
-        &format!("the member {name} to be ready"),
-        || async move {
-            let cluster = clusters.get(name).await?;
-            let conditions = &cluster.data["status"]["conditions"];
-            let ready = conditions.as_array().is_some_and(|all| {
-                all.iter()
-                    .any(|one| one["type"] == "Ready" && one["status"] == "True")
-            });
-            anyhow::ensure!(ready, "conditions {conditions}");
-            Ok(Some(()))
-        },
-    )
+    eventually::some(JOINED, &format!("the member {name} to be ready"), || async move {
+        let cluster = clusters.get(name).await?;
+        let conditions = &cluster.data["status"]["conditions"];
+        let ready = conditions
+            .as_array()
+            .is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"));
+        anyhow::ensure!(ready, "conditions {conditions}");
+        Ok(Some(()))
+    })
     .await
 }
 

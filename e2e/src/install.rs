@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::{ConfigMap, ServiceAccount};
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::discovery::Scope;
 use kube::{Api, Client, ResourceExt as _};
@@ -26,6 +26,8 @@ pub const ACCOUNT: &str = "pando-controller";
 const MANAGER: &str = "pando-install";
 /// How long the controller's token is valid. A demo may stay for a while.
 const TOKEN_SECONDS: i64 = 30 * 24 * 3600;
+/// How long a new kind may take until it is served.
+const SERVED: Duration = Duration::from_secs(60);
 /// The garbage collector looks for new kinds every 30 s.
 const COLLECTION: Duration = Duration::from_secs(100);
 
@@ -48,10 +50,7 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Value>> {
         .with_context(|| format!("cannot read {}", folder.display()))?
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|extension| extension == "yaml")
-        })
+        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     files.sort();
     anyhow::ensure!(!files.is_empty(), "{} holds no YAML file", folder.display());
@@ -67,12 +66,9 @@ pub fn read_folder(folder: &Path) -> Result<Vec<Value>> {
 /// # Errors
 /// When it cannot be read or is not YAML.
 pub fn read_file(file: &Path) -> Result<Vec<Value>> {
-    let text =
-        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
     serde_yaml::Deserializer::from_str(&text)
-        .map(|document| {
-            Value::deserialize(document).with_context(|| format!("{} is not YAML", file.display()))
-        })
+        .map(|document| Value::deserialize(document).with_context(|| format!("{} is not YAML", file.display())))
         // A comment alone, say a licence, is a null document.
         .filter(|value| !matches!(value, Ok(Value::Null)))
         .collect()
@@ -86,9 +82,8 @@ pub async fn apply(client: &Client, object: &Value) -> Result<DynamicObject> {
     let object: DynamicObject = serde_json::from_value(object.clone())?;
     let types = object.types.clone().context("an object without kind")?;
     let kind = GroupVersionKind::try_from(&types)?;
-    let (resource, capabilities) = kube::discovery::pinned_kind(client, &kind)
-        .await
-        .with_context(|| format!("{} is not served", types.kind))?;
+    let (resource, capabilities) =
+        kube::discovery::pinned_kind(client, &kind).await.with_context(|| format!("{} is not served", types.kind))?;
     let namespaced = capabilities.scope == Scope::Namespaced;
     let namespace = object.namespace().unwrap_or_else(|| "default".to_owned());
     let api: Api<DynamicObject> = match namespaced {
@@ -106,42 +101,44 @@ pub async fn apply(client: &Client, object: &Value) -> Result<DynamicObject> {
 /// # Errors
 /// When one is refused or not served in time.
 pub async fn definitions(client: &Client, definitions: &[Value]) -> Result<()> {
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(
-        "apiextensions.k8s.io",
-        "v1",
-        "CustomResourceDefinition",
-    ));
+    let resource =
+        ApiResource::from_gvk(&GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition"));
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     let params = PatchParams::apply(MANAGER).force();
     for definition in definitions {
-        let name = definition["metadata"]["name"]
-            .as_str()
-            .context("a definition without name")?;
+        let name = definition["metadata"]["name"].as_str().context("a definition without name")?;
         api.patch(name, &params, &Patch::Apply(definition))
             .await
             .with_context(|| format!("cannot apply the definition {name}"))?;
     }
-    let api = &api;
     for definition in definitions {
-        let name = definition["metadata"]["name"].as_str().unwrap_or_default();
-        eventually::some(
-            Duration::from_secs(60),
-            &format!("{name} to be established"),
-            || async move {
-                let seen = api.get(name).await?;
-                let conditions = seen.data["status"]["conditions"]
-                    .as_array()
-                    .cloned()
-                    .unwrap_or_default();
-                let established = conditions
-                    .iter()
-                    .any(|one| one["type"] == "Established" && one["status"] == "True");
-                Ok(established.then_some(()))
-            },
-        )
-        .await?;
+        served(client, &api, definition).await?;
     }
     Ok(())
+}
+
+/// Waits until a definition is established *and* its objects can be listed: the API server rebuilds
+/// the storage of a new kind for a moment after it has called it established.
+async fn served(client: &Client, api: &Api<DynamicObject>, definition: &Value) -> Result<()> {
+    let text = |pointer: &str| definition.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let name = text("/metadata/name");
+    let (group, version) = (text("/spec/group"), text("/spec/versions/0/name"));
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: format!("{group}/{version}"),
+        kind: text("/spec/names/kind").to_owned(),
+        plural: text("/spec/names/plural").to_owned(),
+    };
+    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    eventually::some(SERVED, &format!("{name} to be served"), || async {
+        let seen = api.get(name).await?;
+        let conditions = seen.data["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let established = conditions.iter().any(|one| one["type"] == "Established" && one["status"] == "True");
+        anyhow::ensure!(established, "conditions {conditions:?}");
+        Ok(Some(objects.list(&ListParams::default().limit(1)).await.map(drop)?))
+    })
+    .await
 }
 
 /// Installs what a controller needs on a hub whose definitions are there (its namespaces, account and
@@ -158,13 +155,7 @@ pub async fn rights(hub: &Cluster, rbac: &[Value], kubeconfig: &Path) -> Result<
         Some(relay) => format!("https://{}", relay.address()),
         None => hub.server.clone(),
     };
-    kubeconfig::write(
-        kubeconfig,
-        &hub.name,
-        &server,
-        &hub.authority,
-        &Credential::Token(token),
-    )?;
+    kubeconfig::write(kubeconfig, &hub.name, &server, &hub.authority, &Credential::Token(token))?;
     Ok(())
 }
 
@@ -197,11 +188,7 @@ pub async fn garbage_is_collected(hub: &Client) -> Result<()> {
 
     let works = Api::<DynamicObject>::default_namespaced_with(
         hub.clone(),
-        &ApiResource::from_gvk(&GroupVersionKind::gvk(
-            "work.karmada.io",
-            "v1alpha1",
-            "Work",
-        )),
+        &ApiResource::from_gvk(&GroupVersionKind::gvk("work.karmada.io", "v1alpha1", "Work")),
     );
     let probe: DynamicObject = serde_json::from_value(json!({
         "apiVersion": "work.karmada.io/v1alpha1",
@@ -214,10 +201,8 @@ pub async fn garbage_is_collected(hub: &Client) -> Result<()> {
     }))?;
     works.create(&PostParams::default(), &probe).await?;
     let works = &works;
-    eventually::some(
-        COLLECTION,
-        "the hub's garbage collector to know Works",
-        || async move { Ok(works.get_opt(PROBE).await?.is_none().then_some(())) },
-    )
+    eventually::some(COLLECTION, "the hub's garbage collector to know Works", || async move {
+        Ok(works.get_opt(PROBE).await?.is_none().then_some(()))
+    })
     .await
 }

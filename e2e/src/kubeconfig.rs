@@ -24,13 +24,7 @@ pub enum Credential {
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write(
-    path: &Path,
-    cluster: &str,
-    server: &str,
-    authority: &str,
-    credential: &Credential,
-) -> Result<PathBuf> {
+pub fn write(path: &Path, cluster: &str, server: &str, authority: &str, credential: &Credential) -> Result<PathBuf> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let encode = |text: &str| STANDARD.encode(text.as_bytes());
     let user: Value = match credential {
@@ -56,12 +50,7 @@ pub fn write(
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(path)?;
+        let mut file = std::fs::OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path)?;
         std::io::Write::write_all(&mut file, text.as_bytes())
     };
     write().with_context(|| format!("cannot write {}", path.display()))?;
@@ -75,8 +64,8 @@ pub fn write(
 pub async fn client(path: &Path) -> Result<Client> {
     // Both TLS backends of the dependency tree are `ring`; a second call finds it installed.
     drop(rustls::crypto::ring::default_provider().install_default());
-    let kubeconfig = Kubeconfig::read_from(path)
-        .with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
+    let kubeconfig =
+        Kubeconfig::read_from(path).with_context(|| format!("cannot read the kubeconfig {}", path.display()))?;
     let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
         .await
         .with_context(|| format!("{} is not a usable kubeconfig", path.display()))?;

@@ -68,9 +68,7 @@ impl State {
 
     /// Processes that still run.
     pub fn alive(&self) -> impl Iterator<Item = &Record> {
-        self.processes
-            .iter()
-            .filter(|record| record.identity.is_alive())
+        self.processes.iter().filter(|record| record.identity.is_alive())
     }
 
     /// Stops every process, newest first, and removes the folders. Blocks up to `grace` and some.
@@ -84,11 +82,7 @@ impl State {
             // Already gone is fine; what cannot be removed is a matter of disk space only.
             drop(std::fs::remove_dir_all(directory));
         }
-        anyhow::ensure!(
-            left.is_empty(),
-            "could not stop {}; the system does not let go of them",
-            left.join(", ")
-        );
+        anyhow::ensure!(left.is_empty(), "could not stop {}; the system does not let go of them", left.join(", "));
         Ok(())
     }
 }
@@ -135,9 +129,7 @@ impl Ledger {
     pub fn spawn(&self, launch: Launch) -> Result<Running> {
         let running = launch.spawn()?;
         let recorded = self.change(|state| {
-            state
-                .processes
-                .retain(|other| other.name != running.record.name);
+            state.processes.retain(|other| other.name != running.record.name);
             state.processes.push(running.record.clone());
         });
         if let Err(error) = recorded {
@@ -186,10 +178,9 @@ pub fn replace(path: &Path, content: &[u8]) -> Result<()> {
         std::fs::rename(&temporary, path)
     };
     write().map_err(|error| match error.kind() {
-        std::io::ErrorKind::StorageFull => anyhow::anyhow!(
-            "the disk is full: cannot write {}; free some space there",
-            path.display()
-        ),
+        std::io::ErrorKind::StorageFull => {
+            anyhow::anyhow!("the disk is full: cannot write {}; free some space there", path.display())
+        }
         _ => anyhow::Error::new(error).context(format!("cannot write {}", path.display())),
     })
 }

@@ -38,21 +38,12 @@ struct Part {
 
 const KUBERNETES: Option<(&str, &[&str])> = Some((
     "k8s.io/kubernetes",
-    &[
-        "k8s.io/component-base/version.gitVersion",
-        "k8s.io/client-go/pkg/version.gitVersion",
-    ],
+    &["k8s.io/component-base/version.gitVersion", "k8s.io/client-go/pkg/version.gitVersion"],
 ));
 
 /// Every part, in building order: what a federation needs first, what shares packages in a row.
 const PARTS: [Part; 7] = [
-    Part {
-        name: "etcd",
-        module: "etcd",
-        package: "go.etcd.io/etcd/server/v3",
-        stamp: None,
-        cold: 90,
-    },
+    Part { name: "etcd", module: "etcd", package: "go.etcd.io/etcd/server/v3", stamp: None, cold: 90 },
     Part {
         name: "kube-apiserver",
         module: "kubernetes",
@@ -81,21 +72,12 @@ const PARTS: [Part; 7] = [
         stamp: KUBERNETES,
         cold: 40,
     },
-    Part {
-        name: "kwok",
-        module: "kwok",
-        package: "sigs.k8s.io/kwok/cmd/kwok",
-        stamp: None,
-        cold: 120,
-    },
+    Part { name: "kwok", module: "kwok", package: "sigs.k8s.io/kwok/cmd/kwok", stamp: None, cold: 120 },
     Part {
         name: "helm",
         module: "helm",
         package: "helm.sh/helm/v4/cmd/helm",
-        stamp: Some((
-            "helm.sh/helm/v4",
-            &["helm.sh/helm/v4/internal/version.version"],
-        )),
+        stamp: Some(("helm.sh/helm/v4", &["helm.sh/helm/v4/internal/version.version"])),
         cold: 120,
     },
 ];
@@ -136,10 +118,7 @@ impl Source {
     /// # Errors
     /// When no cache folder can be told.
     pub fn standard() -> Result<Self> {
-        Ok(Self {
-            tools: workspace::root().join("e2e/tools"),
-            cache: cache_root()?,
-        })
+        Ok(Self { tools: workspace::root().join("e2e/tools"), cache: cache_root()? })
     }
 
     /// The parts, built now if they are not in the cache. Blocks.
@@ -153,18 +132,12 @@ impl Source {
         let Some(go) = Go::find()? else {
             return self.without_go(&pins);
         };
-        let home = self
-            .cache
-            .join("parts")
-            .join(format!("{pins}-{}", go.version));
-        let parts = Parts {
-            bin: home.join("bin"),
-        };
+        let home = self.cache.join("parts").join(format!("{pins}-{}", go.version));
+        let parts = Parts { bin: home.join("bin") };
         if missing(&parts).is_empty() {
             return Ok(parts);
         }
-        std::fs::create_dir_all(&parts.bin)
-            .map_err(|error| build::explain_io(error, &parts.bin))?;
+        std::fs::create_dir_all(&parts.bin).map_err(|error| build::explain_io(error, &parts.bin))?;
         let _lock = lock(&home, progress)?;
         let missing = missing(&parts);
         if !missing.is_empty() {
@@ -179,15 +152,8 @@ impl Source {
             .into_iter()
             .flatten()
             .flatten()
-            .filter(|entry| {
-                entry
-                    .file_name()
-                    .to_string_lossy()
-                    .starts_with(&format!("{pins}-"))
-            })
-            .map(|entry| Parts {
-                bin: entry.path().join("bin"),
-            })
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(&format!("{pins}-")))
+            .map(|entry| Parts { bin: entry.path().join("bin") })
             .find(|parts| missing(parts).is_empty());
         complete.ok_or_else(|| {
             anyhow::anyhow!(
@@ -211,8 +177,7 @@ impl Source {
         for module in modules {
             for file in ["go.mod", "go.sum"] {
                 let path = self.tools.join(module).join(file);
-                let content = std::fs::read(&path)
-                    .with_context(|| format!("cannot read {}", path.display()))?;
+                let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
                 hash.update(&content.len().to_le_bytes());
                 hash.update(&content);
             }
@@ -222,10 +187,7 @@ impl Source {
 }
 
 fn missing(parts: &Parts) -> Vec<Part> {
-    PARTS
-        .into_iter()
-        .filter(|part| !parts.path(part.name).is_file())
-        .collect()
+    PARTS.into_iter().filter(|part| !parts.path(part.name).is_file()).collect()
 }
 
 /// `$PANDO_CACHE`, else `pando` in the user's cache folder.
@@ -244,9 +206,7 @@ fn cache_root() -> Result<PathBuf> {
     };
     match user_cache {
         Some(cache) => Ok(cache.join("pando")),
-        None => bail!(
-            "neither PANDO_CACHE nor HOME is set: set PANDO_CACHE to a folder for the cluster parts"
-        ),
+        None => bail!("neither PANDO_CACHE nor HOME is set: set PANDO_CACHE to a folder for the cluster parts"),
     }
 }
 

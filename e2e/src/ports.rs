@@ -35,9 +35,7 @@ pub fn free() -> Result<u16> {
             return Ok(port);
         }
     }
-    bail!(
-        "every TCP port of 127.0.0.1 from {FIRST} to {LAST} is taken; stop what listens there (`ss -ltnp`)"
-    )
+    bail!("every TCP port of 127.0.0.1 from {FIRST} to {LAST} is taken; stop what listens there (`ss -ltnp`)")
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 /// How long a process may take to end by itself before it is killed.
 pub const GRACE: Duration = Duration::from_secs(5);
 
+/// Characters of a log line that a person reads in a terminal.
+const LINE: usize = 400;
+
 /// Which process, beyond doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
@@ -58,14 +61,10 @@ impl Identity {
 /// Start time of a process that has not ended (a zombie has).
 fn start_time(pid: u32) -> Option<u64> {
     if !cfg!(target_os = "linux") {
-        let output = Command::new("ps")
-            .args(["-o", "stat=,lstart=", "-p", &pid.to_string()])
-            .output()
-            .ok()?;
+        let output = Command::new("ps").args(["-o", "stat=,lstart=", "-p", &pid.to_string()]).output().ok()?;
         let text = String::from_utf8_lossy(&output.stdout);
         let (state, started) = text.trim().split_once(' ')?;
-        return (!state.starts_with('Z'))
-            .then(|| xxhash_rust::xxh3::xxh3_64(started.trim().as_bytes()));
+        return (!state.starts_with('Z')).then(|| xxhash_rust::xxh3::xxh3_64(started.trim().as_bytes()));
     }
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command in parentheses and may itself hold spaces and parentheses.
@@ -128,15 +127,9 @@ impl Launch {
     pub fn spawn(self) -> Result<Running> {
         let log = open_log(&self.log)?;
         let mut command = own_session(&self.program);
-        command
-            .args(&self.args)
-            .envs(self.env)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log);
-        let mut child = command
-            .spawn()
-            .with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))?;
+        command.args(&self.args).envs(self.env).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut child =
+            command.spawn().with_context(|| format!("cannot start {} ({})", self.name, self.program.display()))?;
         let pid = child.id();
         let exit = Arc::new(OnceLock::new());
         // A process that ended at once has no start time any more; 0 equals no process.
@@ -207,9 +200,7 @@ fn own_session(program: &Path) -> Command {
 /// The first executable file of this name on `PATH`.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|file| file.is_file())
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file())
 }
 
 /// Opens a log file to append to, with the folder it is in.
@@ -227,7 +218,7 @@ pub fn open_log(path: &Path) -> Result<File> {
         .with_context(|| format!("cannot write the log {}", path.display()))
 }
 
-/// The last lines of a log, at most `lines` of them and 16 KiB.
+/// The last lines of a log: at most `lines` of them, of the last 16 KiB, long ones cut.
 pub fn tail(path: &Path, lines: usize) -> String {
     let read = || -> std::io::Result<String> {
         let mut file = File::open(path)?;
@@ -238,7 +229,7 @@ pub fn tail(path: &Path, lines: usize) -> String {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
     let text = read().unwrap_or_else(|error| format!("(cannot read it: {error})"));
-    let all: Vec<&str> = text.lines().collect();
+    let all: Vec<String> = text.lines().map(|line| line.chars().take(LINE).collect()).collect();
     all[all.len().saturating_sub(lines)..].join("\n")
 }
 
@@ -246,8 +237,7 @@ pub fn tail(path: &Path, lines: usize) -> String {
 ///
 /// Returns the names of those that are still there afterwards (stuck in the kernel).
 pub fn stop(records: &[Record], grace: Duration) -> Vec<String> {
-    let (foundations, others): (Vec<&Record>, Vec<&Record>) =
-        records.iter().partition(|record| record.foundation);
+    let (foundations, others): (Vec<&Record>, Vec<&Record>) = records.iter().partition(|record| record.foundation);
     for wave in [others, foundations] {
         signal(&wave, Signal::TERM);
         if !all_ended(&wave, grace) {
@@ -255,11 +245,7 @@ pub fn stop(records: &[Record], grace: Duration) -> Vec<String> {
             all_ended(&wave, GRACE);
         }
     }
-    records
-        .iter()
-        .filter(|record| record.identity.is_alive())
-        .map(|record| record.name.clone())
-        .collect()
+    records.iter().filter(|record| record.identity.is_alive()).map(|record| record.name.clone()).collect()
 }
 
 fn signal(records: &[&Record], signal: Signal) {
@@ -307,10 +293,7 @@ mod tests {
         let running = sleeper("identity", "sleep 60");
         let identity = running.record.identity;
         assert_eq!(Identity::of(identity.pid), Some(identity));
-        let stranger = Identity {
-            started: identity.started + 1,
-            ..identity
-        };
+        let stranger = Identity { started: identity.started + 1, ..identity };
         assert!(!stranger.is_alive());
         stranger.signal(Signal::KILL);
         assert!(identity.is_alive(), "a reused process id was killed");
@@ -320,33 +303,17 @@ mod tests {
 
     #[test]
     fn stopping_takes_the_children_along_and_kills_who_ignores_the_request() {
-        let running = sleeper(
-            "stubborn",
-            "trap '' TERM; sleep 61 & echo child $!; wait; wait",
-        );
+        let running = sleeper("stubborn", "trap '' TERM; sleep 61 & echo child $!; wait; wait");
         let child = loop {
             let text = std::fs::read_to_string(&running.record.log).unwrap();
-            if let Some(pid) = text
-                .lines()
-                .last()
-                .and_then(|line| line.strip_prefix("child "))
-            {
+            if let Some(pid) = text.lines().last().and_then(|line| line.strip_prefix("child ")) {
                 break pid.trim().parse().unwrap();
             }
         };
         let child = Identity::of(child).unwrap();
-        stop(
-            std::slice::from_ref(&running.record),
-            Duration::from_millis(100),
-        );
+        stop(std::slice::from_ref(&running.record), Duration::from_millis(100));
         assert!(!running.record.identity.is_alive());
-        let ended = all_ended(
-            &[&Record {
-                identity: child,
-                ..running.record
-            }],
-            GRACE,
-        );
+        let ended = all_ended(&[&Record { identity: child, ..running.record }], GRACE);
         assert!(ended, "the child outlived its parent");
     }
 
@@ -357,9 +324,6 @@ mod tests {
             std::thread::yield_now();
         }
         let text = format!("{:#}", running.check().unwrap_err());
-        assert!(
-            text.contains("exit status: 3") && text.contains("broken pipe dream"),
-            "{text}"
-        );
+        assert!(text.contains("exit status: 3") && text.contains("broken pipe dream"), "{text}");
     }
 }

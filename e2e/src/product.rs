@@ -34,9 +34,7 @@ impl Product {
     /// When it does not compile; the compiler has said why on stderr.
     pub fn build(progress: &Progress) -> Result<Self> {
         if let Some(binary) = std::env::var_os("PANDO_BIN") {
-            return Ok(Self {
-                binary: binary.into(),
-            });
+            return Ok(Self { binary: binary.into() });
         }
         progress.say("building pando");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -94,15 +92,7 @@ impl Product {
     /// When the command fails.
     pub async fn join(&self, name: &str, hub: &Path, member: &Path) -> Result<String> {
         let (hub, member) = (hub.display().to_string(), member.display().to_string());
-        self.run(&[
-            "join",
-            name,
-            "--kubeconfig",
-            &hub,
-            "--cluster-kubeconfig",
-            &member,
-        ])
-        .await
+        self.run(&["join", name, "--kubeconfig", &hub, "--cluster-kubeconfig", &member]).await
     }
 
     /// `pando unjoin`.
@@ -111,27 +101,14 @@ impl Product {
     /// When the command fails.
     pub async fn unjoin(&self, name: &str, hub: &Path, member: &Path) -> Result<String> {
         let (hub, member) = (hub.display().to_string(), member.display().to_string());
-        self.run(&[
-            "unjoin",
-            name,
-            "--kubeconfig",
-            &hub,
-            "--cluster-kubeconfig",
-            &member,
-        ])
-        .await
+        self.run(&["unjoin", name, "--kubeconfig", &hub, "--cluster-kubeconfig", &member]).await
     }
 
     /// Starts the controller and waits until it is ready.
     ///
     /// # Errors
     /// When it ends or is not ready in time, with its log.
-    pub async fn controller(
-        &self,
-        kubeconfig: &Path,
-        logs: &Path,
-        ledger: &Ledger,
-    ) -> Result<Controller> {
+    pub async fn controller(&self, kubeconfig: &Path, logs: &Path, ledger: &Ledger) -> Result<Controller> {
         let (health, metrics) = (ports::free()?, ports::free()?);
         let running = ledger.spawn(Launch {
             name: CONTROLLER.to_owned(),
@@ -147,11 +124,7 @@ impl Product {
             ports: vec![health, metrics],
             foundation: false,
         })?;
-        let controller = Controller {
-            running,
-            health,
-            metrics,
-        };
+        let controller = Controller { running, health, metrics };
         controller.ready().await?;
         Ok(controller)
     }
@@ -197,9 +170,7 @@ impl Controller {
             }
             Ok(Some(()))
         });
-        let ended = eventually::some(READY * 2, "the controller to end", || async {
-            Ok(self.running.check().err())
-        });
+        let ended = eventually::some(READY * 2, "the controller to end", || async { Ok(self.running.check().err()) });
         let outcome = tokio::select! {
             ready = ready => ready,
             ended = ended => Err(ended.unwrap_or_else(|error| error)),
@@ -220,7 +191,7 @@ impl Controller {
     /// # Errors
     /// When it does not end.
     pub async fn terminate(&self) -> Result<()> {
-        self.end(process::GRACE * 2).await
+        self.end(process::GRACE * 3).await
     }
 
     async fn end(&self, grace: Duration) -> Result<()> {
@@ -247,18 +218,14 @@ pub struct Page {
 async fn page(port: u16, path: &str) -> Result<Page> {
     let ask = async {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-        let request =
-            format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await?;
         let answer = String::from_utf8_lossy(&answer).into_owned();
         let (head, body) = answer.split_once("\r\n\r\n").context("half an answer")?;
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        Ok(Page {
-            status: status.context("not an HTTP answer")?,
-            body: body.to_owned(),
-        })
+        Ok(Page { status: status.context("not an HTTP answer")?, body: body.to_owned() })
     };
     tokio::time::timeout(Duration::from_secs(5), ask)
         .await

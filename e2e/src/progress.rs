@@ -35,10 +35,7 @@ impl Progress {
     }
 
     fn to(sink: Sink) -> Self {
-        Self {
-            start: Instant::now(),
-            sink,
-        }
+        Self { start: Instant::now(), sink }
     }
 
     /// One line.

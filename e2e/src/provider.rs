@@ -19,10 +19,7 @@ use crate::audit::AuditLog;
 use crate::relay::Relay;
 
 /// Where clusters come from.
-#[allow(
-    async_fn_in_trait,
-    reason = "used with known types on one runtime only"
-)]
+#[allow(async_fn_in_trait, reason = "used with known types on one runtime only")]
 pub trait ClusterProvider {
     /// The word on the command line.
     fn name(&self) -> &'static str;
@@ -129,13 +126,8 @@ mod tests {
     #[test]
     fn providers_that_do_not_exist_yet_say_so_in_one_line() {
         for name in ["kind", "embedded", "existing"] {
-            let text = name
-                .parse::<Choice>()
-                .map_or_else(|error| error.to_string(), |_| String::new());
-            assert!(
-                text.contains(name) && text.contains("does not exist yet"),
-                "{text}"
-            );
+            let text = name.parse::<Choice>().map_or_else(|error| error.to_string(), |_| String::new());
+            assert!(text.contains(name) && text.contains("does not exist yet"), "{text}");
             assert_eq!(text.lines().count(), 1);
         }
         assert!("nope".parse::<Choice>().is_err());

@@ -47,20 +47,11 @@ impl Relay {
     /// # Errors
     /// When no port is free.
     pub async fn start(target: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
-            .context("cannot listen on 127.0.0.1")?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen on 127.0.0.1")?;
         let address = listener.local_addr()?;
-        let (order, orders) = watch::channel(Order {
-            mode: Mode::Pass,
-            generation: 0,
-        });
+        let (order, orders) = watch::channel(Order { mode: Mode::Pass, generation: 0 });
         let accepting = tokio::spawn(accept(listener, target, orders)).abort_handle();
-        Ok(Self {
-            address,
-            order,
-            accepting,
-        })
+        Ok(Self { address, order, accepting })
     }
 
     /// Where it listens.
@@ -103,8 +94,7 @@ async fn serve(mut inward: TcpStream, target: SocketAddr, mut orders: watch::Rec
         return;
     }
     // Connecting waits until something may pass: a black hole does not even reach the target.
-    let passing =
-        orders.wait_for(|order| order.mode != Mode::BlackHole || order.generation != generation);
+    let passing = orders.wait_for(|order| order.mode != Mode::BlackHole || order.generation != generation);
     if passing.await.is_err() {
         return;
     }
@@ -134,11 +124,7 @@ async fn serve(mut inward: TcpStream, target: SocketAddr, mut orders: watch::Rec
 }
 
 /// One direction of one connection.
-async fn pump(
-    mut from: ReadHalf<'_>,
-    mut to: WriteHalf<'_>,
-    mut orders: watch::Receiver<Order>,
-) -> Option<()> {
+async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut orders: watch::Receiver<Order>) -> Option<()> {
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let count = tokio::select! {
@@ -156,11 +142,7 @@ async fn pump(
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        let passing = orders
-            .wait_for(|order| order.mode != Mode::BlackHole)
-            .await
-            .ok()?
-            .mode;
+        let passing = orders.wait_for(|order| order.mode != Mode::BlackHole).await.ok()?.mode;
         if passing != Mode::Cut {
             to.write_all(buffer.get(..count)?).await.ok()?;
         }
@@ -201,9 +183,7 @@ mod tests {
     }
 
     async fn is_silent(stream: &mut TcpStream) -> bool {
-        tokio::time::timeout(Duration::from_millis(200), stream.read(&mut [0; 8]))
-            .await
-            .is_err()
+        tokio::time::timeout(Duration::from_millis(200), stream.read(&mut [0; 8])).await.is_err()
     }
 
     #[tokio::test]
@@ -219,10 +199,7 @@ mod tests {
         relay.set(Mode::Delay(Duration::from_millis(100)));
         let start = Instant::now();
         ask(&mut stream).await.unwrap();
-        assert!(
-            start.elapsed() >= Duration::from_millis(200),
-            "once each way"
-        );
+        assert!(start.elapsed() >= Duration::from_millis(200), "once each way");
     }
 
     #[tokio::test]
@@ -233,10 +210,7 @@ mod tests {
         stream.write_all(b"hello").await.unwrap();
         assert!(is_silent(&mut stream).await);
         let mut late = TcpStream::connect(relay.address()).await.unwrap();
-        assert!(
-            is_silent(&mut late).await,
-            "a new connection is accepted and silent"
-        );
+        assert!(is_silent(&mut late).await, "a new connection is accepted and silent");
         relay.set(Mode::Pass);
         stream.read_exact(&mut [0; 5]).await.unwrap();
         assert_eq!(ask(&mut late).await.unwrap(), 5);

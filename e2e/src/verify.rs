@@ -44,10 +44,7 @@ enum Run {
     /// One check: cargo succeeds or not.
     Cargo(&'static [&'static str]),
     /// Many checks: cargo runs test binaries that count their tests.
-    Tests(
-        &'static [&'static str],
-        &'static [(&'static str, &'static str)],
-    ),
+    Tests(&'static [&'static str], &'static [(&'static str, &'static str)]),
     /// One check: the cluster parts can be built.
     ClusterParts,
 }
@@ -63,14 +60,7 @@ const PARTS: [Part; 6] = [
     Part {
         name: "clippy",
         about: "lints of every package and test, warnings are errors",
-        run: Run::Cargo(&[
-            "clippy",
-            "--workspace",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ]),
+        run: Run::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
         needs: None,
         on_request: false,
     },
@@ -78,16 +68,7 @@ const PARTS: [Part; 6] = [
         name: "unit",
         about: "unit, table, property, snapshot and model tests; no cluster",
         run: Run::Tests(
-            &[
-                "test",
-                "--no-fail-fast",
-                "--workspace",
-                "--lib",
-                "--bins",
-                "--tests",
-                "--exclude",
-                "pando-e2e",
-            ],
+            &["test", "--no-fail-fast", "--workspace", "--lib", "--bins", "--tests", "--exclude", "pando-e2e"],
             &[],
         ),
         needs: None,
@@ -111,16 +92,7 @@ const PARTS: [Part; 6] = [
         name: "slow",
         about: "property tests with many more cases; on request only",
         run: Run::Tests(
-            &[
-                "test",
-                "--no-fail-fast",
-                "-p",
-                "pando-core",
-                "-p",
-                "pando-runtime",
-                "-p",
-                "pando-context",
-            ],
+            &["test", "--no-fail-fast", "-p", "pando-core", "-p", "pando-runtime", "-p", "pando-context"],
             &[("PROPTEST_CASES", "20000")],
         ),
         needs: None,
@@ -130,10 +102,7 @@ const PARTS: [Part; 6] = [
 
 fn part(name: &str) -> Result<Part, String> {
     let names = PARTS.map(|part| part.name).join(", ");
-    PARTS
-        .into_iter()
-        .find(|part| part.name == name)
-        .ok_or_else(|| format!("the parts are {names}"))
+    PARTS.into_iter().find(|part| part.name == name).ok_or_else(|| format!("the parts are {names}"))
 }
 
 /// Results of checks.
@@ -154,11 +123,7 @@ impl std::ops::AddAssign for Tally {
 
 impl std::fmt::Display for Tally {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{} passed, {} failed, {} skipped",
-            self.passed, self.failed, self.skipped
-        )
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
 }
 
@@ -167,11 +132,7 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     if args.list {
         for part in PARTS {
-            let note = if part.on_request {
-                " (only with --only slow)"
-            } else {
-                ""
-            };
+            let note = if part.on_request { " (only with --only slow)" } else { "" };
             say(&format!("{:<7} {}{note}", part.name, part.about));
         }
         return ExitCode::SUCCESS;
@@ -189,14 +150,8 @@ pub fn main() -> ExitCode {
         let start = Instant::now();
         let tally = match part.needs.filter(|needed| failed.contains(needed)) {
             Some(needed) => {
-                say(&format!(
-                    "\n=== {}: skipped, because {needed} failed",
-                    part.name
-                ));
-                Tally {
-                    skipped: 1,
-                    ..Tally::default()
-                }
+                say(&format!("\n=== {}: skipped, because {needed} failed", part.name));
+                Tally { skipped: 1, ..Tally::default() }
             }
             None => {
                 say(&format!("\n=== {}: {}", part.name, part.about));
@@ -206,25 +161,14 @@ pub fn main() -> ExitCode {
         if tally.failed > 0 {
             failed.push(part.name);
         }
-        say(&format!(
-            "=== {}: {tally} in {} s",
-            part.name,
-            seconds(start)
-        ));
+        say(&format!("=== {}: {tally} in {} s", part.name, seconds(start)));
         total += tally;
     }
     if !failed.is_empty() {
-        say(&format!(
-            "\nfailed: {}; run one again with `cargo verify -- --only PART`",
-            failed.join(", ")
-        ));
+        say(&format!("\nfailed: {}; run one again with `cargo verify -- --only PART`", failed.join(", ")));
     }
     say(&format!("\n{total}"));
-    if total.failed == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    if total.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn check(part: Part) -> Tally {
@@ -237,12 +181,12 @@ fn check(part: Part) -> Tally {
             }
             tally
         }),
-        Run::ClusterParts => Source::standard()
-            .and_then(|source| source.ensure(&Progress::stderr(), None))
-            .map(|parts| {
+        Run::ClusterParts => {
+            Source::standard().and_then(|source| source.ensure(&Progress::stderr(), None)).map(|parts| {
                 say(&format!("cluster parts in {}", parts.bin().display()));
                 one(true)
-            }),
+            })
+        }
     };
     outcome.unwrap_or_else(|error| {
         say(&format!("error: {error:#}"));
@@ -251,11 +195,7 @@ fn check(part: Part) -> Tally {
 }
 
 fn one(good: bool) -> Tally {
-    Tally {
-        passed: u64::from(good),
-        failed: u64::from(!good),
-        skipped: 0,
-    }
+    Tally { passed: u64::from(good), failed: u64::from(!good), skipped: 0 }
 }
 
 /// Runs cargo, passes its output on, and adds up the test results in it.
@@ -285,17 +225,9 @@ fn results(line: &str) -> Option<Tally> {
     let rest = line.strip_prefix("test result: ")?;
     let count = |word: &str| -> Option<u64> {
         let before = rest.split(word).next()?.trim_end();
-        before
-            .rsplit(|c: char| !c.is_ascii_digit())
-            .next()?
-            .parse()
-            .ok()
+        before.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
-    Some(Tally {
-        passed: count(" passed")?,
-        failed: count(" failed")?,
-        skipped: count(" ignored")?,
-    })
+    Some(Tally { passed: count(" passed")?, failed: count(" failed")?, skipped: count(" ignored")? })
 }
 
 fn say(text: &str) {
@@ -309,26 +241,16 @@ mod tests {
 
     #[test]
     fn test_results_are_read_as_cargo_prints_them() {
-        let line = "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 40 filtered out; finished in 0.50s";
-        assert_eq!(
-            results(line),
-            Some(Tally {
-                passed: 12,
-                failed: 3,
-                skipped: 1
-            })
-        );
+        let line =
+            "test result: FAILED. 12 passed; 3 failed; 1 ignored; 0 measured; 40 filtered out; finished in 0.50s";
+        assert_eq!(results(line), Some(Tally { passed: 12, failed: 3, skipped: 1 }));
         assert_eq!(results("test a::b ... ok"), None);
         assert_eq!(results("test result: odd"), None);
     }
 
     #[test]
     fn the_last_line_is_the_promised_one() {
-        let tally = Tally {
-            passed: 3,
-            failed: 0,
-            skipped: 1,
-        };
+        let tally = Tally { passed: 3, failed: 0, skipped: 1 };
         assert_eq!(tally.to_string(), "3 passed, 0 failed, 1 skipped");
     }
 

@@ -9,42 +9,19 @@ pub struct Rank(u8);
 
 /// From first to last: places, definitions, identities, configuration, storage, addresses, workloads, what watches them.
 const ORDER: [&[&str]; 8] = [
-    &[
-        "Namespace",
-        "CustomResourceDefinition",
-        "PriorityClass",
-        "StorageClass",
-        "RuntimeClass",
-    ],
+    &["Namespace", "CustomResourceDefinition", "PriorityClass", "StorageClass", "RuntimeClass"],
     &["ResourceQuota", "LimitRange", "NetworkPolicy"],
-    &[
-        "ServiceAccount",
-        "ClusterRole",
-        "Role",
-        "ClusterRoleBinding",
-        "RoleBinding",
-    ],
+    &["ServiceAccount", "ClusterRole", "Role", "ClusterRoleBinding", "RoleBinding"],
     &["Secret", "ConfigMap"],
     &["PersistentVolume", "PersistentVolumeClaim"],
     &["Service", "EndpointSlice"],
-    &[
-        "Pod",
-        "ReplicaSet",
-        "Deployment",
-        "StatefulSet",
-        "DaemonSet",
-        "Job",
-        "CronJob",
-    ],
+    &["Pod", "ReplicaSet", "Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob"],
     &["HorizontalPodAutoscaler", "PodDisruptionBudget", "Ingress"],
 ];
 
 /// The rank of a kind. Unknown kinds come after configuration and workloads, which they may refer to.
 pub fn rank(kind: &str) -> Rank {
-    let position = ORDER
-        .iter()
-        .position(|kinds| kinds.contains(&kind))
-        .unwrap_or(ORDER.len());
+    let position = ORDER.iter().position(|kinds| kinds.contains(&kind)).unwrap_or(ORDER.len());
     Rank(u8::try_from(position).unwrap_or(u8::MAX))
 }
 
@@ -54,28 +31,9 @@ mod tests {
 
     #[test]
     fn what_others_need_comes_first() {
-        let mut kinds = [
-            "Ingress",
-            "Deployment",
-            "Gizmo",
-            "ConfigMap",
-            "Service",
-            "Namespace",
-            "ServiceAccount",
-        ];
+        let mut kinds = ["Ingress", "Deployment", "Gizmo", "ConfigMap", "Service", "Namespace", "ServiceAccount"];
         kinds.sort_by_key(|kind| rank(kind));
-        assert_eq!(
-            kinds,
-            [
-                "Namespace",
-                "ServiceAccount",
-                "ConfigMap",
-                "Service",
-                "Deployment",
-                "Ingress",
-                "Gizmo"
-            ]
-        );
+        assert_eq!(kinds, ["Namespace", "ServiceAccount", "ConfigMap", "Service", "Deployment", "Ingress", "Gizmo"]);
     }
 
     #[test]

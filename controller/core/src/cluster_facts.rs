@@ -40,18 +40,13 @@ pub struct ServedApis {
 impl ServedApis {
     /// Adds one kind; `api_version` as objects spell it: `apps/v1`, `v1`.
     pub fn insert(&mut self, api_version: impl Into<String>, kind: impl Into<String>) {
-        self.kinds
-            .entry(api_version.into())
-            .or_default()
-            .insert(kind.into());
+        self.kinds.entry(api_version.into()).or_default().insert(kind.into());
     }
 
     /// Whether the cluster serves this kind. `false` also before its kinds were collected.
     #[must_use]
     pub fn serves(&self, api_version: &str, kind: &str) -> bool {
-        self.kinds
-            .get(api_version)
-            .is_some_and(|kinds| kinds.contains(kind))
+        self.kinds.get(api_version).is_some_and(|kinds| kinds.contains(kind))
     }
 }
 
@@ -74,34 +69,20 @@ impl ClusterFacts {
     pub fn of(cluster: &Cluster) -> Result<Self, InvalidName> {
         let spec = &cluster.spec;
         let status = cluster.status.as_ref();
-        let apis = status
-            .iter()
-            .flat_map(|status| &status.api_enablements)
-            .flat_map(|enablement| {
-                enablement
-                    .resources
-                    .iter()
-                    .map(|resource| (enablement.group_version.as_str(), resource.kind.as_str()))
-            });
+        let apis = status.iter().flat_map(|status| &status.api_enablements).flat_map(|enablement| {
+            enablement.resources.iter().map(|resource| (enablement.group_version.as_str(), resource.kind.as_str()))
+        });
         let conditions = status.iter().flat_map(|status| &status.conditions);
         Ok(Self {
             name: ClusterName::parse(cluster.metadata.name.as_deref().unwrap_or_default())?,
             labels: cluster.metadata.labels.clone().unwrap_or_default(),
             provider: given(&spec.provider),
             region: given(&spec.region),
-            zones: spec
-                .zones
-                .iter()
-                .chain([&spec.zone])
-                .filter(|zone| !zone.is_empty())
-                .cloned()
-                .collect(),
+            zones: spec.zones.iter().chain([&spec.zone]).filter(|zone| !zone.is_empty()).cloned().collect(),
             taints: spec.taints.clone(),
             apis: apis.collect(),
             is_deleting: cluster.metadata.deletion_timestamp.is_some(),
-            is_ready: conditions
-                .into_iter()
-                .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+            is_ready: conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True"),
         })
     }
 }
@@ -149,9 +130,7 @@ mod tests {
         assert!(facts.zones.iter().eq(["bj-1", "bj-2"]));
         assert_eq!(facts.taints.len(), 1);
         assert!(facts.apis.serves("apps/v1", "Deployment"));
-        assert!(
-            !facts.apis.serves("apps/v1", "StatefulSet") && !facts.apis.serves("v1", "Deployment")
-        );
+        assert!(!facts.apis.serves("apps/v1", "StatefulSet") && !facts.apis.serves("v1", "Deployment"));
         assert!(facts.is_deleting && facts.is_ready);
     }
 

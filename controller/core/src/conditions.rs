@@ -35,19 +35,8 @@ impl Verdict {
         Self::new(type_, conditions::UNKNOWN, reason, message)
     }
 
-    fn new(
-        type_: &'static str,
-        status: &'static str,
-        reason: &str,
-        message: impl Into<String>,
-    ) -> Self {
-        Self {
-            type_,
-            status,
-            reason: reason.to_owned(),
-            message: message.into(),
-            observed_generation: None,
-        }
+    fn new(type_: &'static str, status: &'static str, reason: &str, message: impl Into<String>) -> Self {
+        Self { type_, status, reason: reason.to_owned(), message: message.into(), observed_generation: None }
     }
 
     /// Judged on this generation.
@@ -73,18 +62,11 @@ impl Verdict {
 /// Sets a condition by its type and tells whether anything but a time changed. `lastTransitionTime` moves only when the
 /// status does. Conditions of other types stay as they are, in their places.
 pub fn set(conditions: &mut Vec<Condition>, verdict: Verdict, now: &Time) -> bool {
-    let Some(there) = conditions
-        .iter_mut()
-        .find(|condition| condition.type_ == verdict.type_)
-    else {
+    let Some(there) = conditions.iter_mut().find(|condition| condition.type_ == verdict.type_) else {
         conditions.push(verdict.since(now));
         return true;
     };
-    let since = if there.status == verdict.status {
-        there.last_transition_time.clone()
-    } else {
-        now.clone()
-    };
+    let since = if there.status == verdict.status { there.last_transition_time.clone() } else { now.clone() };
     let new = verdict.since(&since);
     let changed = !same_condition(there, &new);
     *there = new;
@@ -104,28 +86,15 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
 /// Equal but for times and order.
 pub fn same(left: &[Condition], right: &[Condition]) -> bool {
     left.len() == right.len()
-        && left.iter().all(|condition| {
-            find(right, &condition.type_).is_some_and(|other| same_condition(condition, other))
-        })
+        && left
+            .iter()
+            .all(|condition| find(right, &condition.type_).is_some_and(|other| same_condition(condition, other)))
 }
 
 fn same_condition(left: &Condition, right: &Condition) -> bool {
-    let Condition {
-        last_transition_time: _,
-        message,
-        observed_generation,
-        reason,
-        status,
-        type_,
-    } = left;
+    let Condition { last_transition_time: _, message, observed_generation, reason, status, type_ } = left;
     (message, observed_generation, reason, status, type_)
-        == (
-            &right.message,
-            &right.observed_generation,
-            &right.reason,
-            &right.status,
-            &right.type_,
-        )
+        == (&right.message, &right.observed_generation, &right.reason, &right.status, &right.type_)
 }
 
 #[cfg(test)]
@@ -150,74 +119,39 @@ mod tests {
     #[test]
     fn a_new_type_is_appended() {
         let mut conditions = Vec::new();
-        assert!(set(
-            &mut conditions,
-            Verdict::holds("Applied", "AppliedSuccessful", "done"),
-            &at(2)
-        ));
-        assert_eq!(
-            conditions,
-            [Verdict::holds("Applied", "AppliedSuccessful", "done").since(&at(2))]
-        );
+        assert!(set(&mut conditions, Verdict::holds("Applied", "AppliedSuccessful", "done"), &at(2)));
+        assert_eq!(conditions, [Verdict::holds("Applied", "AppliedSuccessful", "done").since(&at(2))]);
     }
 
     #[test]
     fn saying_the_same_again_changes_nothing() {
         let mut conditions = applied();
-        assert!(!set(
-            &mut conditions,
-            Verdict::holds("Applied", "AppliedSuccessful", "done"),
-            &at(9)
-        ));
+        assert!(!set(&mut conditions, Verdict::holds("Applied", "AppliedSuccessful", "done"), &at(9)));
         assert_eq!(conditions, applied());
     }
 
     #[test]
     fn a_new_message_keeps_the_time() {
         let mut conditions = applied();
-        assert!(set(
-            &mut conditions,
-            Verdict::holds("Applied", "AppliedSuccessful", "done again"),
-            &at(9)
-        ));
-        assert_eq!(
-            (
-                conditions[1].message.as_str(),
-                &conditions[1].last_transition_time
-            ),
-            ("done again", &at(2))
-        );
+        assert!(set(&mut conditions, Verdict::holds("Applied", "AppliedSuccessful", "done again"), &at(9)));
+        assert_eq!((conditions[1].message.as_str(), &conditions[1].last_transition_time), ("done again", &at(2)));
     }
 
     #[test]
     fn a_new_status_moves_the_time() {
         let mut conditions = applied();
-        assert!(set(
-            &mut conditions,
-            Verdict::fails("Applied", "AppliedFailed", "no"),
-            &at(9)
-        ));
-        assert_eq!(
-            conditions[1],
-            Verdict::fails("Applied", "AppliedFailed", "no").since(&at(9))
-        );
+        assert!(set(&mut conditions, Verdict::fails("Applied", "AppliedFailed", "no"), &at(9)));
+        assert_eq!(conditions[1], Verdict::fails("Applied", "AppliedFailed", "no").since(&at(9)));
         assert_eq!(conditions[0], applied()[0]);
     }
 
     #[test]
     fn a_new_generation_is_a_change_where_one_is_recorded() {
         let mut conditions = Vec::new();
-        let verdict =
-            |generation| Verdict::holds("Scheduled", "Success", "").at_generation(Some(generation));
+        let verdict = |generation| Verdict::holds("Scheduled", "Success", "").at_generation(Some(generation));
         assert!(set(&mut conditions, verdict(1), &at(1)));
         assert!(set(&mut conditions, verdict(2), &at(2)));
-        assert_eq!(
-            (
-                conditions[0].observed_generation,
-                &conditions[0].last_transition_time
-            ),
-            (Some(2), &at(1))
-        );
+        assert_eq!((conditions[0].observed_generation, &conditions[0].last_transition_time), (Some(2), &at(1)));
     }
 
     #[test]
@@ -234,9 +168,6 @@ mod tests {
     fn only_true_is_true() {
         assert!(is_true(&applied(), "Applied"));
         assert!(!is_true(&applied(), "Dispatching"));
-        assert!(!is_true(
-            &[Verdict::unknown("Ready", "X", "").since(&at(1))],
-            "Ready"
-        ));
+        assert!(!is_true(&[Verdict::unknown("Ready", "X", "").since(&at(1))], "Ready"));
     }
 }

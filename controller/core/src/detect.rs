@@ -26,6 +26,9 @@ use crate::policy_check::{self, Effect, one_line};
 use crate::policy_match::{self, Cause, Claim, Marks, PolicyFacts, PolicyRef, Skipped, TemplateFacts};
 use crate::scheduler::{self, Snapshot, Trigger, Unit};
 
+#[cfg(test)]
+mod tests;
+
 /// Everything the decision needs.
 #[derive(Debug)]
 pub struct Observed<'a> {
@@ -80,7 +83,10 @@ pub enum BindingStep {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheduling {
     /// Clusters were chosen.
-    Placed,
+    Placed {
+        /// The term of `clusterAffinities` that they were chosen by; the next run starts there.
+        affinity: Option<String>,
+    },
     /// None were: reason and message of the condition.
     Failed {
         /// Reason of `Scheduled=False`.
@@ -237,7 +243,7 @@ fn schedule(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks, mut 
     let mut desired = desired(observed, spec, marks);
     let decided = place(&mut desired, observed.clusters);
     plan.notices.extend(decided.notices);
-    plan.scheduling = decided.scheduling.or_else(|| was_held(observed.binding).then_some(Scheduling::Placed));
+    plan.scheduling = decided.scheduling.or_else(|| released(observed.binding));
     match observed.binding {
         None => {
             let message = format!("policy is applied to {} {}", observed.template.kind(), observed.template.name());
@@ -249,11 +255,13 @@ fn schedule(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks, mut 
     plan
 }
 
-/// Whether the binding's status still says that its policy holds it.
-fn was_held(binding: Option<&ResourceBinding>) -> bool {
-    let known = binding.and_then(|binding| binding.status.as_ref()).map(|status| status.conditions.as_slice());
-    crate::conditions::find(known.unwrap_or_default(), conditions::SCHEDULED)
-        .is_some_and(|condition| condition.reason == conditions::NOT_SUPPORTED)
+/// The outcome for a binding whose status still says that its policy holds it, when the policy no longer does and the
+/// clusters stand.
+fn released(binding: Option<&ResourceBinding>) -> Option<Scheduling> {
+    let status = binding?.status.as_ref()?;
+    let scheduled = crate::conditions::find(&status.conditions, conditions::SCHEDULED)?;
+    (scheduled.reason == conditions::NOT_SUPPORTED)
+        .then(|| Scheduling::Placed { affinity: Some(status.scheduler_observed_affinity_name.clone()).filter(|name| !name.is_empty()) })
 }
 
 /// What [`place`] decided.
@@ -294,7 +302,8 @@ pub fn place(binding: &mut ResourceBinding, clusters: &Snapshot) -> Placed {
             }
             binding.spec.clusters = assignment.targets;
             record_placement(binding);
-            Placed { trigger: Some(trigger), scheduling: Some(Scheduling::Placed), notices }
+            let scheduling = Some(Scheduling::Placed { affinity: assignment.affinity });
+            Placed { trigger: Some(trigger), scheduling, notices }
         }
         Err(failure) => {
             let message = failure.to_string();

@@ -83,24 +83,13 @@ impl Desired {
         let manifests = work.spec.workload.manifests.iter().enumerate();
         manifests
             .map(|(ordinal, raw)| {
-                let mut manifest =
-                    Manifest::from_template(raw.get().as_bytes()).map_err(|cause| {
-                        UnfitWork::BadManifest {
-                            work: path(),
-                            ordinal,
-                            cause,
-                        }
-                    })?;
-                let template_uid = manifest
-                    .annotation(annotations::TEMPLATE_UID)
-                    .filter(|uid| !uid.is_empty());
+                let mut manifest = Manifest::from_template(raw.get().as_bytes())
+                    .map_err(|cause| UnfitWork::BadManifest { work: path(), ordinal, cause })?;
+                let template_uid = manifest.annotation(annotations::TEMPLATE_UID).filter(|uid| !uid.is_empty());
                 let record = Record {
                     federation: federation.to_owned(),
                     binding: manifest.annotation(annotations::BINDING).map(str::to_owned),
-                    template_uid: template_uid
-                        .or(work.metadata.uid.as_deref())
-                        .unwrap_or_default()
-                        .to_owned(),
+                    template_uid: template_uid.or(work.metadata.uid.as_deref()).unwrap_or_default().to_owned(),
                     work_namespace: namespace.to_owned(),
                     work_name: name.to_owned(),
                 };
@@ -108,12 +97,7 @@ impl Desired {
                 ownership::seal(&mut manifest);
                 let overwrite = manifest.annotation(annotations::CONFLICT_RESOLUTION)
                     == Some(annotations::CONFLICT_RESOLUTION_OVERWRITE);
-                Ok(Self {
-                    cluster: cluster.clone(),
-                    manifest,
-                    record,
-                    overwrite,
-                })
+                Ok(Self { cluster: cluster.clone(), manifest, record, overwrite })
             })
             .collect()
     }
@@ -137,12 +121,14 @@ pub enum MemberStep {
     Apply {
         /// The object, with `metadata.uid`.
         body: Value,
-        /// To be sent before the apply, when the live object still has an entry of our POST.
+        /// To be sent before the apply, when the live object still has an entry of our POST. It makes a new version: where
+        /// the body has a resourceVersion, the one of its reply takes the place.
         convert: Option<Conversion>,
         /// Paths that differ, without values: they may be secret.
         why: Vec<String>,
     },
     /// Somebody else's, and the conflict resolution is overwrite: as [`MemberStep::Apply`], guarded by the resourceVersion.
+    /// Fields of the other manager that we do not desire stay (Karmada's full write would drop them).
     Adopt {
         /// The object, with `metadata.uid` and `metadata.resourceVersion`.
         body: Value,
@@ -172,11 +158,7 @@ impl fmt::Display for MemberStep {
             Self::Create { .. } => write!(f, "create   absent"),
             Self::Apply { why, convert, .. } => {
                 write!(f, "apply    {}", why.join(", "))?;
-                if convert.is_some() {
-                    write!(f, " (our POST entry is converted first)")
-                } else {
-                    Ok(())
-                }
+                if convert.is_some() { write!(f, " (our POST entry is converted first)") } else { Ok(()) }
             }
             Self::Adopt { why, .. } => write!(f, "adopt    {why}"),
             Self::Keep => write!(f, "keep     as desired"),
@@ -192,24 +174,18 @@ pub fn plan(desired: &Desired, live: Seen<&Value>) -> MemberStep {
     let live = match live {
         Seen::Found(live) => live,
         Seen::Absent => {
-            return MemberStep::Create {
-                body: desired.manifest.value().clone(),
-            };
+            return MemberStep::Create { body: desired.manifest.value().clone() };
         }
         Seen::Unreadable(failure) => return MemberStep::Wait(failure),
     };
     let proof = ownership::prove(live, &desired.record);
     if let Proof::OtherFederation { federation } = &proof {
-        return MemberStep::Conflict {
-            message: other_federation(desired, federation),
-        };
+        return MemberStep::Conflict { message: other_federation(desired, federation) };
     }
     if let Proof::Foreign { why } = &proof
         && !desired.overwrite
     {
-        return MemberStep::Conflict {
-            message: foreign(desired, why),
-        };
+        return MemberStep::Conflict { message: foreign(desired, why) };
     }
     if text(live, &["metadata", "deletionTimestamp"]).is_some() {
         let why = format!(
@@ -221,14 +197,14 @@ pub fn plan(desired: &Desired, live: Seen<&Value>) -> MemberStep {
     }
     match proof {
         Proof::Foreign { why } => {
-            let body =
-                with_preconditions(retain::retain(&desired.manifest, live).value, live, true);
+            // What was there is gone after this write: the hash lets somebody who kept a copy recognise it.
+            let before = Manifest::from_value(live.clone()).map_or_else(|_| "unknown".to_owned(), |live| live.hash());
+            let why = format!("{why}; its content had hash {before}");
+            let body = with_preconditions(retain::retain(&desired.manifest, live).value, live, true);
             MemberStep::Adopt { body, why }
         }
         // Other federations were answered above.
-        Proof::Owned | Proof::Inherited { .. } | Proof::OtherFederation { .. } => {
-            ours(desired, live)
-        }
+        Proof::Owned | Proof::Inherited { .. } | Proof::OtherFederation { .. } => ours(desired, live),
     }
 }
 
@@ -249,11 +225,7 @@ fn with_preconditions(mut body: Value, live: &Value, guarded: bool) -> Value {
     let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) else {
         return body;
     };
-    let fields: &[&str] = if guarded {
-        &["uid", "resourceVersion"]
-    } else {
-        &["uid"]
-    };
+    let fields: &[&str] = if guarded { &["uid", "resourceVersion"] } else { &["uid"] };
     for field in fields {
         if let Some(found) = text(live, &["metadata", field]) {
             metadata.insert((*field).to_owned(), Value::from(found));

@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use pando_api::conditions::{
-    CLUSTER_NOT_REACHABLE, CLUSTER_NOT_REACHABLE_MESSAGE, CLUSTER_NOT_READY,
-    CLUSTER_NOT_READY_MESSAGE, CLUSTER_READY, CLUSTER_READY_MESSAGE, READY,
-    STATUS_COLLECTION_FAILED,
+    CLUSTER_NOT_REACHABLE, CLUSTER_NOT_REACHABLE_MESSAGE, CLUSTER_NOT_READY, CLUSTER_NOT_READY_MESSAGE, CLUSTER_READY,
+    CLUSTER_READY_MESSAGE, READY, STATUS_COLLECTION_FAILED,
 };
 
 use crate::conditions::Verdict;
@@ -30,10 +29,7 @@ pub struct Thresholds {
 impl Default for Thresholds {
     /// Karmada's 30 seconds each way.
     fn default() -> Self {
-        Self {
-            failure: Duration::from_secs(30),
-            success: Duration::from_secs(30),
-        }
+        Self { failure: Duration::from_secs(30), success: Duration::from_secs(30) }
     }
 }
 
@@ -67,11 +63,9 @@ impl Probe {
         match self {
             Self::Ok => Verdict::holds(READY, CLUSTER_READY, CLUSTER_READY_MESSAGE),
             Self::NotOk => Verdict::fails(READY, CLUSTER_NOT_READY, CLUSTER_NOT_READY_MESSAGE),
-            Self::NoAnswer { cause } => Verdict::fails(
-                READY,
-                CLUSTER_NOT_REACHABLE,
-                format!("{CLUSTER_NOT_REACHABLE_MESSAGE}: {cause}"),
-            ),
+            Self::NoAnswer { cause } => {
+                Verdict::fails(READY, CLUSTER_NOT_REACHABLE, format!("{CLUSTER_NOT_REACHABLE_MESSAGE}: {cause}"))
+            }
             Self::CollectionFailed { cause } => Verdict::fails(
                 READY,
                 STATUS_COLLECTION_FAILED,
@@ -109,10 +103,7 @@ impl Hysteresis {
             "False" => Some(false),
             _ => None,
         });
-        Self {
-            published,
-            against: None,
-        }
+        Self { published, against: None }
     }
 
     /// Takes one observation in. A clock that goes backwards only delays a flip.
@@ -121,11 +112,7 @@ impl Hysteresis {
         match self.published {
             Some(published) if published != ok => {
                 let since = *self.against.get_or_insert(now);
-                let threshold = if ok {
-                    thresholds.success
-                } else {
-                    thresholds.failure
-                };
+                let threshold = if ok { thresholds.success } else { thresholds.failure };
                 let until = since.checked_add(threshold).unwrap_or(Timestamp::MAX);
                 if now < until {
                     return Publish::Hold { until };

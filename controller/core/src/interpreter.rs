@@ -43,9 +43,7 @@ trait Interpreter: Sync {
     }
 
     fn reflect_status(&self, live: &Value) -> Option<Value> {
-        live.get("status")
-            .filter(|status| status.is_object())
-            .cloned()
+        live.get("status").filter(|status| status.is_object()).cloned()
     }
 
     fn healthy(&self, _live: &Value) -> bool {
@@ -69,6 +67,10 @@ fn of(object: &Value) -> &'static dyn Interpreter {
     let kind = text(object, &["kind"]).unwrap_or_default();
     match (text(object, &["apiVersion"]).unwrap_or_default(), kind) {
         ("apps/v1", "Deployment") => &native::Deployment,
+        ("apps/v1", "StatefulSet") => &native::StatefulSet,
+        ("apps/v1", "ReplicaSet") => &native::ReplicaSet,
+        ("networking.k8s.io/v1", "Ingress") => &native::Ingress,
+        ("v1", "PersistentVolumeClaim") => &native::PersistentVolumeClaim,
         ("v1", "Service") => &native::Service,
         ("v1", "Secret") => &native::Secret,
         // ConfigMap and Namespace have neither replicas nor a status that Karmada treats in any special way.
@@ -95,11 +97,7 @@ pub fn reflect_status(live: &Value) -> Option<Value> {
 
 /// Health of a member object: Karmada's rules, exactly.
 pub fn health(live: &Value) -> ResourceHealth {
-    if of(live).healthy(live) {
-        ResourceHealth::Healthy
-    } else {
-        ResourceHealth::Unhealthy
-    }
+    if of(live).healthy(live) { ResourceHealth::Healthy } else { ResourceHealth::Unhealthy }
 }
 
 /// The template's new `.status`, computed from the members; `None` when this kind has no aggregated status.
@@ -130,11 +128,7 @@ fn set_counter(map: &mut Map<String, Value>, field: &str, count: i64) {
 
 /// Copies a field below `spec` from the live object when it is there.
 fn keep_spec_field(desired: &mut Value, live: &Value, field: &str) {
-    let Some(found) = live
-        .get("spec")
-        .and_then(|spec| spec.get(field))
-        .filter(|found| !found.is_null())
-    else {
+    let Some(found) = live.get("spec").and_then(|spec| spec.get(field)).filter(|found| !found.is_null()) else {
         return;
     };
     if let Some(spec) = desired.get_mut("spec").and_then(Value::as_object_mut) {

@@ -54,16 +54,12 @@ pub struct Identity {
 impl Identity {
     /// API group; empty for the core group.
     pub fn group(&self) -> &str {
-        self.api_version
-            .split_once('/')
-            .map_or("", |(group, _)| group)
+        self.api_version.split_once('/').map_or("", |(group, _)| group)
     }
 
     /// API version without the group.
     pub fn version(&self) -> &str {
-        self.api_version
-            .split_once('/')
-            .map_or(self.api_version.as_str(), |(_, version)| version)
+        self.api_version.split_once('/').map_or(self.api_version.as_str(), |(_, version)| version)
     }
 }
 
@@ -203,22 +199,14 @@ impl Manifest {
 
     /// Removes an annotation.
     pub fn remove_annotation(&mut self, key: &str) {
-        if let Some(map) = self
-            .0
-            .pointer_mut("/metadata/annotations")
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(map) = self.0.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
             map.remove(key);
         }
     }
 
     /// Removes a label.
     pub fn remove_label(&mut self, key: &str) {
-        if let Some(map) = self
-            .0
-            .pointer_mut("/metadata/labels")
-            .and_then(Value::as_object_mut)
-        {
+        if let Some(map) = self.0.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
             map.remove(key);
         }
     }
@@ -227,9 +215,7 @@ impl Manifest {
         let Some(metadata) = self.0.get_mut("metadata").and_then(Value::as_object_mut) else {
             return;
         };
-        let entry = metadata
-            .entry(map)
-            .or_insert_with(|| Value::Object(Map::new()));
+        let entry = metadata.entry(map).or_insert_with(|| Value::Object(Map::new()));
         if !entry.is_object() {
             *entry = Value::Object(Map::new());
         }
@@ -270,23 +256,14 @@ impl Template {
     /// # Errors
     /// [`InvalidManifest`] when the value is not an object with an identity and a uid.
     pub fn from_value(value: Value) -> Result<Self, InvalidManifest> {
-        let uid = text(&value, &["metadata", "uid"])
-            .unwrap_or_default()
-            .to_owned();
+        let uid = text(&value, &["metadata", "uid"]).unwrap_or_default().to_owned();
         if uid.is_empty() {
-            return Err(InvalidManifest::Missing {
-                field: "metadata.uid",
-            });
+            return Err(InvalidManifest::Missing { field: "metadata.uid" });
         }
         Ok(Self {
             uid,
-            generation: value
-                .pointer("/metadata/generation")
-                .and_then(Value::as_i64)
-                .unwrap_or_default(),
-            resource_version: text(&value, &["metadata", "resourceVersion"])
-                .unwrap_or_default()
-                .to_owned(),
+            generation: value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
+            resource_version: text(&value, &["metadata", "resourceVersion"]).unwrap_or_default().to_owned(),
             deleting: text(&value, &["metadata", "deletionTimestamp"]).is_some(),
             manifest: Manifest::from_value(value)?,
         })
@@ -295,19 +272,12 @@ impl Template {
 
 /// The string at `path`, when there is one. Keys are taken literally, so a key with `/` needs no escaping.
 pub(crate) fn text<'v>(value: &'v Value, path: &[&str]) -> Option<&'v str> {
-    path.iter()
-        .try_fold(value, |at, key| at.get(key))
-        .and_then(Value::as_str)
+    path.iter().try_fold(value, |at, key| at.get(key)).and_then(Value::as_str)
 }
 
 fn entries<'v>(value: &'v Value, map: &str) -> impl Iterator<Item = (&'v str, &'v str)> {
-    let map = value
-        .get("metadata")
-        .and_then(|metadata| metadata.get(map))
-        .and_then(Value::as_object);
-    map.into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
+    let map = value.get("metadata").and_then(|metadata| metadata.get(map)).and_then(Value::as_object);
+    map.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)))
 }
 
 fn parse(raw: &[u8]) -> Result<Value, InvalidManifest> {
@@ -319,29 +289,22 @@ fn check(value: &Value) -> Result<(), InvalidManifest> {
     if !value.is_object() {
         return Err(InvalidManifest::NotAnObject);
     }
-    for (path, field) in [
-        (&["apiVersion"][..], "apiVersion"),
-        (&["kind"][..], "kind"),
-        (&["metadata", "name"][..], "metadata.name"),
-    ] {
+    for (path, field) in
+        [(&["apiVersion"][..], "apiVersion"), (&["kind"][..], "kind"), (&["metadata", "name"][..], "metadata.name")]
+    {
         if text(value, path).is_none_or(str::is_empty) {
             return Err(InvalidManifest::Missing { field });
         }
     }
-    for (pointer, field) in [
-        ("/metadata/labels", "metadata.labels"),
-        ("/metadata/annotations", "metadata.annotations"),
-    ] {
+    for (pointer, field) in [("/metadata/labels", "metadata.labels"), ("/metadata/annotations", "metadata.annotations")]
+    {
         let valid = match value.pointer(pointer) {
             None | Some(Value::Null) => true,
             Some(Value::Object(map)) => map.values().all(Value::is_string),
             Some(_) => false,
         };
         if !valid {
-            return Err(InvalidManifest::WrongType {
-                field,
-                expected: "a map of strings",
-            });
+            return Err(InvalidManifest::WrongType { field, expected: "a map of strings" });
         }
     }
     Ok(())

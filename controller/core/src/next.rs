@@ -75,23 +75,14 @@ mod tests {
         let [soon, late] = [1, 60].map(|seconds| Next::after(Duration::from_secs(seconds)));
         assert_eq!(late.min(soon), soon);
         assert_eq!(Next::await_change().min(late), late);
-        assert_eq!(
-            Next::forget().min(Next::await_change()),
-            Next::await_change()
-        );
+        assert_eq!(Next::forget().min(Next::await_change()), Next::await_change());
         assert_eq!(Next::forget().min(Next::forget()), Next::forget());
-        assert_eq!(
-            [late, Next::await_change(), soon].into_iter().min(),
-            Some(soon)
-        );
+        assert_eq!([late, Next::await_change(), soon].into_iter().min(), Some(soon));
     }
 
     #[test]
     fn only_a_wish_for_time_has_a_delay() {
-        assert_eq!(
-            Next::after(Duration::from_secs(5)).delay(),
-            Some(Duration::from_secs(5))
-        );
+        assert_eq!(Next::after(Duration::from_secs(5)).delay(), Some(Duration::from_secs(5)));
         assert_eq!(Next::await_change().delay(), None);
         assert_eq!(Next::forget().delay(), None);
         assert!(Next::forget().is_forget() && !Next::await_change().is_forget());

@@ -49,9 +49,7 @@ impl fmt::Display for PolicyRef {
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum OverrideError {
     /// An overrider does not fit the object.
-    #[error(
-        "{policy}: {overrider} at {path} failed for {object}: {cause}; fix the overrider or the template"
-    )]
+    #[error("{policy}: {overrider} at {path} failed for {object}: {cause}; fix the overrider or the template")]
     Failed {
         /// The policy.
         policy: PolicyRef,
@@ -92,9 +90,7 @@ impl OverrideError {
     /// The policy to blame.
     pub fn policy(&self) -> &PolicyRef {
         match self {
-            Self::Failed { policy, .. }
-            | Self::Rejected { policy, .. }
-            | Self::Broken { policy, .. } => policy,
+            Self::Failed { policy, .. } | Self::Rejected { policy, .. } | Self::Broken { policy, .. } => policy,
         }
     }
 }
@@ -121,10 +117,7 @@ pub struct AppliedOverrides {
 impl AppliedOverrides {
     /// Names of the policies that changed something, in order.
     pub fn policies(&self) -> impl Iterator<Item = &str> {
-        self.cluster
-            .iter()
-            .chain(&self.namespaced)
-            .map(|applied| applied.policy_name.as_str())
+        self.cluster.iter().chain(&self.namespaced).map(|applied| applied.policy_name.as_str())
     }
 }
 
@@ -142,21 +135,12 @@ pub fn select<'p>(
 ) -> Selected<'p> {
     let cluster_scoped = cluster_policies.into_iter().map(|policy| {
         let name = policy.metadata.name.clone().unwrap_or_default();
-        (
-            PolicyRef {
-                namespace: None,
-                name,
-            },
-            &policy.spec,
-        )
+        (PolicyRef { namespace: None, name }, &policy.spec)
     });
     let namespaced = policies.into_iter().filter_map(|policy| {
         let namespace = policy.metadata.namespace.clone()?;
         let name = policy.metadata.name.clone().unwrap_or_default();
-        let reference = PolicyRef {
-            namespace: Some(namespace),
-            name,
-        };
+        let reference = PolicyRef { namespace: Some(namespace), name };
         (reference.namespace.as_deref() == object.namespace()).then_some((reference, &policy.spec))
     });
     let mut policies = in_order(cluster_scoped, object);
@@ -173,10 +157,7 @@ fn in_order<'p>(
         kind: object.kind().to_owned(),
         namespace: object.namespace().map(str::to_owned),
         name: object.name().to_owned(),
-        labels: object
-            .labels()
-            .map(|(key, value)| (key.to_owned(), value.to_owned()))
-            .collect(),
+        labels: object.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         ..TemplateFacts::default()
     };
     let specificity = |policy: &PolicyRef, spec: &OverrideSpec| {
@@ -186,15 +167,10 @@ fn in_order<'p>(
         let selects = |selector| selector_selects(selector, policy.namespace.as_deref(), &facts);
         spec.resource_selectors.iter().filter_map(selects).max()
     };
-    let mut matching: Vec<_> = policies
-        .filter_map(|(policy, spec)| Some((specificity(&policy, spec)?, policy, spec)))
-        .collect();
-    matching
-        .sort_by(|(a, left, _), (b, right, _)| a.cmp(b).then_with(|| left.name.cmp(&right.name)));
-    matching
-        .into_iter()
-        .map(|(_, policy, spec)| (policy, spec))
-        .collect()
+    let mut matching: Vec<_> =
+        policies.filter_map(|(policy, spec)| Some((specificity(&policy, spec)?, policy, spec))).collect();
+    matching.sort_by(|(a, left, _), (b, right, _)| a.cmp(b).then_with(|| left.name.cmp(&right.name)));
+    matching.into_iter().map(|(_, policy, spec)| (policy, spec)).collect()
 }
 
 impl Selected<'_> {
@@ -217,15 +193,8 @@ impl Selected<'_> {
         for (policy, spec) in &self.policies {
             for overriders in matching_rules(spec, cluster) {
                 object = one_rule(policy, overriders, object)?;
-                let record = Applied {
-                    policy_name: policy.name.clone(),
-                    overriders: overriders.clone(),
-                };
-                let list = if policy.namespace.is_some() {
-                    &mut applied.namespaced
-                } else {
-                    &mut applied.cluster
-                };
+                let record = Applied { policy_name: policy.name.clone(), overriders: overriders.clone() };
+                let list = if policy.namespace.is_some() { &mut applied.namespaced } else { &mut applied.cluster };
                 list.push(record);
             }
         }
@@ -235,26 +204,16 @@ impl Selected<'_> {
 
 /// The rules for a cluster. Without rules the deprecated `targetCluster` and `overriders` are the only one.
 fn matching_rules<'s>(spec: &'s OverrideSpec, cluster: &ClusterFacts) -> Vec<&'s Overriders> {
-    let matches = |target: Option<&_>| {
-        target.is_none_or(|affinity| cluster_matches(affinity, cluster).is_ok())
-    };
+    let matches = |target: Option<&_>| target.is_none_or(|affinity| cluster_matches(affinity, cluster).is_ok());
     if spec.override_rules.is_empty() {
-        let said =
-            spec.overriders != Overriders::default() && matches(spec.target_cluster.as_ref());
+        let said = spec.overriders != Overriders::default() && matches(spec.target_cluster.as_ref());
         return said.then_some(&spec.overriders).into_iter().collect();
     }
-    let rules = spec
-        .override_rules
-        .iter()
-        .filter(|rule| matches(rule.target_cluster.as_ref()));
+    let rules = spec.override_rules.iter().filter(|rule| matches(rule.target_cluster.as_ref()));
     rules.map(|rule| &rule.overriders).collect()
 }
 
-fn one_rule(
-    policy: &PolicyRef,
-    overriders: &Overriders,
-    object: Manifest,
-) -> Result<Manifest, OverrideError> {
+fn one_rule(policy: &PolicyRef, overriders: &Overriders, object: Manifest) -> Result<Manifest, OverrideError> {
     let identity = Box::new(object.identity());
     let before = object.clone();
     let mut value = object.into_value();
@@ -271,11 +230,7 @@ fn one_rule(
         cause,
     })?;
     match changed_identity(&before, &after) {
-        Some(field) => Err(OverrideError::Rejected {
-            policy: policy.clone(),
-            object: identity,
-            field,
-        }),
+        Some(field) => Err(OverrideError::Rejected { policy: policy.clone(), object: identity, field }),
         None => Ok(after),
     }
 }
@@ -331,14 +286,9 @@ fn changed_identity(before: &Manifest, after: &Manifest) -> Option<String> {
             return Some(field.to_owned());
         }
     }
-    let label = OUR_LABELS
-        .iter()
-        .find(|key| before.label(key) != after.label(key))
-        .map(|key| format!("label {key}"));
+    let label = OUR_LABELS.iter().find(|key| before.label(key) != after.label(key)).map(|key| format!("label {key}"));
     let annotation = || {
-        let changed = OUR_ANNOTATIONS
-            .iter()
-            .find(|key| before.annotation(key) != after.annotation(key));
+        let changed = OUR_ANNOTATIONS.iter().find(|key| before.annotation(key) != after.annotation(key));
         changed.map(|key| format!("annotation {key}"))
     };
     label.or_else(annotation)
@@ -348,9 +298,7 @@ fn changed_identity(before: &Manifest, after: &Manifest) -> Option<String> {
 fn pod_spec_path(object: &Value) -> Option<&'static str> {
     match crate::manifest::text(object, &["kind"])? {
         "Pod" => Some("/spec"),
-        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "Job" => {
-            Some("/spec/template/spec")
-        }
+        "Deployment" | "ReplicaSet" | "DaemonSet" | "StatefulSet" | "Job" => Some("/spec/template/spec"),
         _ => None,
     }
 }

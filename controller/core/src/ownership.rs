@@ -55,8 +55,7 @@ pub enum Proof {
 impl Record {
     /// The record on an object; `None` when it is incomplete.
     pub fn of(object: &Value) -> Option<Self> {
-        let annotation =
-            |key| text(object, &["metadata", "annotations", key]).filter(|value| !value.is_empty());
+        let annotation = |key| text(object, &["metadata", "annotations", key]).filter(|value| !value.is_empty());
         Some(Self {
             federation: annotation(annotations::FEDERATION)?.to_owned(),
             binding: annotation(annotations::BINDING).map(str::to_owned),
@@ -85,53 +84,27 @@ pub fn prove(live: &Value, expected: &Record) -> Proof {
     let annotation = |key| text(live, &["metadata", "annotations", key]).unwrap_or_default();
     let federation = annotation(annotations::FEDERATION);
     if !federation.is_empty() && federation != expected.federation {
-        return Proof::OtherFederation {
-            federation: federation.to_owned(),
-        };
+        return Proof::OtherFederation { federation: federation.to_owned() };
     }
     if text(live, &["metadata", "labels", labels::MANAGED]) != Some(labels::MANAGED_VALUE) {
         // Whoever removes the label takes the object out of our hands: that is the documented way to do so.
-        return Proof::Foreign {
-            why: format!(
-                "it has no label {}={}",
-                labels::MANAGED,
-                labels::MANAGED_VALUE
-            ),
-        };
+        return Proof::Foreign { why: format!("it has no label {}={}", labels::MANAGED, labels::MANAGED_VALUE) };
     }
-    let (work_namespace, work_name) = (
-        annotation(annotations::WORK_NAMESPACE),
-        annotation(annotations::WORK_NAME),
-    );
+    let (work_namespace, work_name) = (annotation(annotations::WORK_NAMESPACE), annotation(annotations::WORK_NAME));
     let template_uid = annotation(annotations::TEMPLATE_UID);
     if [work_namespace, work_name, template_uid].contains(&"") {
-        return Proof::Foreign {
-            why: "its ownership record is incomplete".to_owned(),
-        };
+        return Proof::Foreign { why: "its ownership record is incomplete".to_owned() };
     }
     if (work_namespace, work_name) != (&expected.work_namespace, &expected.work_name) {
-        return Proof::Foreign {
-            why: format!("it belongs to Work {work_namespace}/{work_name}"),
-        };
+        return Proof::Foreign { why: format!("it belongs to Work {work_namespace}/{work_name}") };
     }
     match (federation.is_empty(), template_uid == expected.template_uid) {
         // Karmada names no federation, but nobody else knows the uid of our template: a hub that changes over keeps its objects.
-        (true, true) => Proof::Inherited {
-            why: "it was written for this template by another controller of this hub",
-        },
-        (true, false) => Proof::Foreign {
-            why: "its ownership record names no federation".to_owned(),
-        },
-        (false, false) => Proof::Inherited {
-            why: "it was written for an earlier template of this name",
-        },
-        (false, true)
-            if annotation(annotations::BINDING)
-                != expected.binding.as_deref().unwrap_or_default() =>
-        {
-            Proof::Inherited {
-                why: "it was written for an earlier binding of this name",
-            }
+        (true, true) => Proof::Inherited { why: "it was written for this template by another controller of this hub" },
+        (true, false) => Proof::Foreign { why: "its ownership record names no federation".to_owned() },
+        (false, false) => Proof::Inherited { why: "it was written for an earlier template of this name" },
+        (false, true) if annotation(annotations::BINDING) != expected.binding.as_deref().unwrap_or_default() => {
+            Proof::Inherited { why: "it was written for an earlier binding of this name" }
         }
         (false, true) => Proof::Owned,
     }
@@ -142,21 +115,10 @@ pub fn prove(live: &Value, expected: &Record) -> Proof {
 /// comparing what is desired with what is there cannot see.
 pub fn seal(manifest: &mut Manifest) {
     manifest.remove_annotation(annotations::MANIFEST_HASH);
-    let labels = manifest
-        .labels()
-        .map(|(key, _)| key)
-        .collect::<BTreeSet<_>>();
+    let labels = manifest.labels().map(|(key, _)| key).collect::<BTreeSet<_>>();
     let labels = labels.into_iter().collect::<Vec<_>>().join(",");
-    let own = [
-        annotations::MANAGED_ANNOTATIONS,
-        annotations::MANAGED_LABELS,
-        annotations::MANIFEST_HASH,
-    ];
-    let all = manifest
-        .annotations()
-        .map(|(key, _)| key)
-        .chain(own)
-        .collect::<BTreeSet<_>>();
+    let own = [annotations::MANAGED_ANNOTATIONS, annotations::MANAGED_LABELS, annotations::MANIFEST_HASH];
+    let all = manifest.annotations().map(|(key, _)| key).chain(own).collect::<BTreeSet<_>>();
     let all = all.into_iter().collect::<Vec<_>>().join(",");
     manifest.set_annotation(annotations::MANAGED_LABELS, labels);
     manifest.set_annotation(annotations::MANAGED_ANNOTATIONS, all);
@@ -183,12 +145,8 @@ pub fn strip_patch(live: &Value) -> Value {
 }
 
 /// Labels that only Pando writes on a member object.
-pub const OUR_LABELS: [&str; 4] = [
-    labels::MANAGED,
-    labels::BINDING_PERMANENT_ID,
-    labels::CLUSTER_BINDING_PERMANENT_ID,
-    labels::WORK_PERMANENT_ID,
-];
+pub const OUR_LABELS: [&str; 4] =
+    [labels::MANAGED, labels::BINDING_PERMANENT_ID, labels::CLUSTER_BINDING_PERMANENT_ID, labels::WORK_PERMANENT_ID];
 
 /// Annotations that only Pando writes on a member object. The conflict resolution is not among them: it is the user's
 /// word on the template, too.

@@ -8,6 +8,8 @@
 
 use std::fmt;
 
+use crate::selector::Problem;
+
 mod defaults;
 mod not_built;
 mod overrides;
@@ -17,9 +19,7 @@ mod propagation;
 mod tests;
 
 pub use defaults::defaulted;
-pub use not_built::{
-    missing_overrides, not_built_in_overrides, not_built_in_propagation, placement_not_built,
-};
+pub use not_built::{missing_overrides, not_built_in_overrides, not_built_in_propagation, placement_not_built};
 pub use overrides::invalid_overrides;
 pub use placement::{invalid_affinity, invalid_placement};
 pub use propagation::{changed_immutably, invalid_propagation};
@@ -34,11 +34,13 @@ pub struct Invalid {
 }
 
 impl Invalid {
-    pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
+    fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+
+    /// A problem inside the selector at `path`.
+    fn below(path: &str, problem: Problem) -> Self {
+        Self::new(format!("{path}.{}", problem.path), problem.message)
     }
 }
 
@@ -71,10 +73,9 @@ impl fmt::Display for Unsupported {
         let field = self.field;
         match self.effect {
             Effect::Warn => write!(f, "{field} has no effect in this release"),
-            Effect::Hold => write!(
-                f,
-                "{field} is not supported by this release, and ignoring it could do harm: remove it to go on"
-            ),
+            Effect::Hold => {
+                write!(f, "{field} is not supported by this release, and ignoring it could do harm: remove it to go on")
+            }
         }
     }
 }
@@ -82,18 +83,11 @@ impl fmt::Display for Unsupported {
 /// All of several, as one line for a condition or an event.
 #[must_use]
 pub fn one_line<T: fmt::Display>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("; ")
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 /// Only those that hold templates back.
 #[must_use]
 pub fn holding(gaps: &[Unsupported]) -> Vec<Unsupported> {
-    gaps.iter()
-        .filter(|gap| gap.effect == Effect::Hold)
-        .cloned()
-        .collect()
+    gaps.iter().filter(|gap| gap.effect == Effect::Hold).cloned().collect()
 }

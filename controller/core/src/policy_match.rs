@@ -53,18 +53,11 @@ pub struct TemplateFacts {
 
 impl TemplateFacts {
     /// From an object's type and metadata.
-    pub fn of(
-        api_version: impl Into<String>,
-        kind: impl Into<String>,
-        metadata: &ObjectMeta,
-    ) -> Self {
+    pub fn of(api_version: impl Into<String>, kind: impl Into<String>, metadata: &ObjectMeta) -> Self {
         Self {
             api_version: api_version.into(),
             kind: kind.into(),
-            namespace: metadata
-                .namespace
-                .clone()
-                .filter(|namespace| !namespace.is_empty()),
+            namespace: metadata.namespace.clone().filter(|namespace| !namespace.is_empty()),
             name: metadata.name.clone().unwrap_or_default(),
             labels: metadata.labels.clone().unwrap_or_default(),
             annotations: metadata.annotations.clone().unwrap_or_default(),
@@ -91,12 +84,7 @@ impl fmt::Display for TemplateFacts {
 /// The policy named by the marks on a template or binding.
 #[must_use]
 pub fn claimed_by(labels: &Labels, annotations: &Labels) -> Option<PolicyRef> {
-    let named = |key: &str| {
-        annotations
-            .get(key)
-            .filter(|name| !name.is_empty())
-            .cloned()
-    };
+    let named = |key: &str| annotations.get(key).filter(|name| !name.is_empty()).cloned();
     let namespaced = || {
         labels.get(labels::PROPAGATION_POLICY_PERMANENT_ID)?;
         Some(PolicyRef::Namespaced {
@@ -106,9 +94,7 @@ pub fn claimed_by(labels: &Labels, annotations: &Labels) -> Option<PolicyRef> {
     };
     let cluster = || {
         labels.get(labels::CLUSTER_PROPAGATION_POLICY_PERMANENT_ID)?;
-        Some(PolicyRef::Cluster {
-            name: named(annotations::CLUSTER_PROPAGATION_POLICY_NAME)?,
-        })
+        Some(PolicyRef::Cluster { name: named(annotations::CLUSTER_PROPAGATION_POLICY_NAME)? })
     };
     namespaced().or_else(cluster)
 }
@@ -184,9 +170,7 @@ impl<'a> From<&'a ClusterPropagationPolicy> for PolicyFacts<'a> {
     fn from(policy: &'a ClusterPropagationPolicy) -> Self {
         let ClusterPropagationPolicy { metadata, spec, .. } = policy;
         Self {
-            policy: PolicyRef::Cluster {
-                name: metadata.name.clone().unwrap_or_default(),
-            },
+            policy: PolicyRef::Cluster { name: metadata.name.clone().unwrap_or_default() },
             selectors: &spec.resource_selectors,
             priority: spec.priority,
             is_deleting: metadata.deletion_timestamp.is_some(),
@@ -212,19 +196,14 @@ impl PolicyFacts<'_> {
     #[must_use]
     pub fn selects(&self, template: &TemplateFacts) -> Option<Specificity> {
         let namespace = match &self.policy {
-            PolicyRef::Namespaced { namespace, .. }
-                if template.namespace.as_ref() != Some(namespace) =>
-            {
+            PolicyRef::Namespaced { namespace, .. } if template.namespace.as_ref() != Some(namespace) => {
                 return None;
             }
             // An empty namespace of a selector means the policy's own, which the webhook would have filled in.
             PolicyRef::Namespaced { namespace, .. } => Some(namespace.as_str()),
             PolicyRef::Cluster { .. } => None,
         };
-        self.selectors
-            .iter()
-            .filter_map(|selector| selector_selects(selector, namespace, template))
-            .max()
+        self.selectors.iter().filter_map(|selector| selector_selects(selector, namespace, template)).max()
     }
 }
 
@@ -236,9 +215,7 @@ pub fn selector_selects(
     default_namespace: Option<&str>,
     template: &TemplateFacts,
 ) -> Option<Specificity> {
-    let namespace = Some(selector.namespace.as_str())
-        .filter(|namespace| !namespace.is_empty())
-        .or(default_namespace);
+    let namespace = Some(selector.namespace.as_str()).filter(|namespace| !namespace.is_empty()).or(default_namespace);
     if selector.api_version != template.api_version
         || selector.kind != template.kind
         || namespace.is_some_and(|namespace| template.namespace.as_deref() != Some(namespace))
@@ -246,9 +223,7 @@ pub fn selector_selects(
         return None;
     }
     match (selector.name.as_str(), &selector.label_selector) {
-        ("", Some(labels)) => {
-            selector::selects(labels, &template.labels).then_some(Specificity::Labels)
-        }
+        ("", Some(labels)) => selector::selects(labels, &template.labels).then_some(Specificity::Labels),
         ("", None) => Some(Specificity::Kind),
         (name, _) => (name == template.name).then_some(Specificity::Name),
     }
@@ -292,14 +267,8 @@ impl fmt::Display for Claim {
             Self::Ignore(why) => write!(f, "ignored: {why}"),
             Self::Keep(policy) => write!(f, "kept by {policy}"),
             Self::Take { by, from: None } => write!(f, "taken by {by}"),
-            Self::Take {
-                by,
-                from: Some(from),
-            } => write!(f, "taken by {by}: {from} selects it no longer"),
-            Self::Release(from) => write!(
-                f,
-                "released: {from} selects it no longer, and no other policy does"
-            ),
+            Self::Take { by, from: Some(from) } => write!(f, "taken by {by}: {from} selects it no longer"),
+            Self::Release(from) => write!(f, "released: {from} selects it no longer, and no other policy does"),
             Self::Waiting => f.write_str("waiting: no policy selects it"),
         }
     }
@@ -378,11 +347,7 @@ pub fn applies_now(is_lazy: bool, cause: Cause) -> bool {
 /// `new` is `None` when the policy is gone. Templates for which this is `false` need no second look, so a new policy in
 /// a hub of a million templates wakes only those that it selects.
 #[must_use]
-pub fn concerns(
-    policy: &PolicyRef,
-    new: Option<&PolicyFacts<'_>>,
-    template: &TemplateFacts,
-) -> bool {
+pub fn concerns(policy: &PolicyRef, new: Option<&PolicyFacts<'_>>, template: &TemplateFacts) -> bool {
     match template.claimed_by() {
         Some(owner) if owner == *policy => true,
         // The marks may be stale; only claim() with all policies at hand can tell.

@@ -22,8 +22,7 @@ pub struct InvalidQuantity {
 
 const NANOS: i128 = 1_000_000_000;
 const NOT_A_NUMBER: &str = "write a number like 1, 0.5, 100m or 2Gi";
-const UNKNOWN_SUFFIX: &str =
-    "the suffix must be one of n u m k M G T P E, Ki Mi Gi Ti Pi Ei, or an exponent like e3";
+const UNKNOWN_SUFFIX: &str = "the suffix must be one of n u m k M G T P E, Ki Mi Gi Ti Pi Ei, or an exponent like e3";
 const TOO_LARGE: &str = "it is larger than any resource";
 
 impl Quantity {
@@ -35,19 +34,14 @@ impl Quantity {
     pub fn parse(text: &str) -> Result<Self, InvalidQuantity> {
         match nanos(text) {
             Ok(nanos) => Ok(Self { nanos }),
-            Err(problem) => Err(InvalidQuantity {
-                text: text.to_owned(),
-                problem,
-            }),
+            Err(problem) => Err(InvalidQuantity { text: text.to_owned(), problem }),
         }
     }
 
     /// A whole number.
     #[must_use]
     pub const fn of(units: i64) -> Self {
-        Self {
-            nanos: units as i128 * NANOS,
-        }
+        Self { nanos: units as i128 * NANOS }
     }
 
     /// The value in billionths.
@@ -69,9 +63,7 @@ fn nanos(text: &str) -> Result<i128, &'static str> {
         Some(b'+') => (false, &text[1..]),
         _ => (false, text),
     };
-    let end = unsigned
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(unsigned.len());
+    let end = unsigned.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if whole.is_empty() && fraction.is_empty() || fraction.contains('.') {
@@ -103,9 +95,7 @@ fn shifted(digits: &str, factor: i128, shift: i32) -> Result<i128, &'static str>
     let mantissa: i128 = kept.parse().map_err(|_| TOO_LARGE)?;
     let product = mantissa.checked_mul(factor).ok_or(TOO_LARGE)?;
     if shift >= 0 {
-        return power_of_ten(shift)
-            .and_then(|power| product.checked_mul(power))
-            .ok_or(TOO_LARGE);
+        return power_of_ten(shift).and_then(|power| product.checked_mul(power)).ok_or(TOO_LARGE);
     }
     let rest_lost = lost.bytes().any(|digit| digit != b'0');
     match power_of_ten(-shift) {
@@ -180,13 +170,7 @@ mod tests {
 
     #[test]
     fn different_values_differ() {
-        for (a, b) in [
-            ("1", "1m"),
-            ("1M", "1Mi"),
-            ("1", "-1"),
-            ("1E", "1Ei"),
-            ("0", "1n"),
-        ] {
+        for (a, b) in [("1", "1m"), ("1M", "1Mi"), ("1", "-1"), ("1E", "1Ei"), ("0", "1n")] {
             assert!(!same(a, b), "{a} and {b}");
         }
     }
@@ -200,13 +184,9 @@ mod tests {
 
     #[test]
     fn values_are_ordered() {
-        let mut sorted = ["1Gi", "1G", "-1", "1n", "999m", "1", "0"]
-            .map(|text| (Quantity::parse(text).unwrap(), text));
+        let mut sorted = ["1Gi", "1G", "-1", "1n", "999m", "1", "0"].map(|text| (Quantity::parse(text).unwrap(), text));
         sorted.sort();
-        assert_eq!(
-            sorted.map(|(_, text)| text),
-            ["-1", "0", "1n", "999m", "1", "1G", "1Gi"]
-        );
+        assert_eq!(sorted.map(|(_, text)| text), ["-1", "0", "1n", "999m", "1", "1G", "1Gi"]);
         assert!(Quantity::of(3) < Quantity::parse("3001m").unwrap());
     }
 
@@ -216,35 +196,19 @@ mod tests {
         assert_eq!(Quantity::parse("-0.1n").unwrap().nanos(), -1);
         assert_eq!(Quantity::parse("1.0000000001").unwrap().nanos(), NANOS + 1);
         assert_eq!(Quantity::parse("1e-400").unwrap().nanos(), 1);
-        assert_eq!(
-            Quantity::parse(&format!("0.{}1", "0".repeat(400)))
-                .unwrap()
-                .nanos(),
-            1
-        );
+        assert_eq!(Quantity::parse(&format!("0.{}1", "0".repeat(400))).unwrap().nanos(), 1);
     }
 
     #[test]
     fn errors_quote_the_text_and_say_what_to_write() {
         let message = |text| Quantity::parse(text).unwrap_err().to_string();
         for none in ["", "-", ".", "m", "1.2.3", "--1", "ten"] {
-            assert!(
-                message(none).ends_with("write a number like 1, 0.5, 100m or 2Gi"),
-                "{none:?}: {}",
-                message(none)
-            );
+            assert!(message(none).ends_with("write a number like 1, 0.5, 100m or 2Gi"), "{none:?}: {}", message(none));
         }
         for suffix in ["1K", "1mi", "1 Gi", "1e", "1e1.5", "25%", "1é"] {
-            assert!(
-                message(suffix).contains("the suffix must be one of"),
-                "{suffix:?}: {}",
-                message(suffix)
-            );
+            assert!(message(suffix).contains("the suffix must be one of"), "{suffix:?}: {}", message(suffix));
         }
-        assert_eq!(
-            message("1e40"),
-            "\"1e40\" is not a quantity: it is larger than any resource"
-        );
+        assert_eq!(message("1e40"), "\"1e40\" is not a quantity: it is larger than any resource");
         assert!(message("1e999999999").contains("larger"));
     }
 

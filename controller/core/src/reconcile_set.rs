@@ -14,10 +14,7 @@ pub enum Pair<D, E> {
 }
 
 /// Pairs the two sides. Each key comes out once, in order.
-pub fn pair<K: Ord, D, E>(
-    desired: BTreeMap<K, D>,
-    mut existing: BTreeMap<K, E>,
-) -> BTreeMap<K, Pair<D, E>> {
+pub fn pair<K: Ord, D, E>(desired: BTreeMap<K, D>, mut existing: BTreeMap<K, E>) -> BTreeMap<K, Pair<D, E>> {
     let mut pairs: BTreeMap<K, Pair<D, E>> = BTreeMap::new();
     for (key, wanted) in desired {
         let pair = match existing.remove(&key) {
@@ -26,11 +23,7 @@ pub fn pair<K: Ord, D, E>(
         };
         pairs.insert(key, pair);
     }
-    pairs.extend(
-        existing
-            .into_iter()
-            .map(|(key, found)| (key, Pair::Surplus(found))),
-    );
+    pairs.extend(existing.into_iter().map(|(key, found)| (key, Pair::Surplus(found))));
     pairs
 }
 
@@ -44,17 +37,10 @@ mod tests {
 
     #[test]
     fn each_key_is_answered_once() {
-        let pairs = pair(
-            BTreeMap::from([("a", 1), ("b", 2)]),
-            BTreeMap::from([("b", 'x'), ("c", 'y')]),
-        );
+        let pairs = pair(BTreeMap::from([("a", 1), ("b", 2)]), BTreeMap::from([("b", 'x'), ("c", 'y')]));
         assert_eq!(
             pairs,
-            BTreeMap::from([
-                ("a", Pair::Missing(1)),
-                ("b", Pair::Both(2, 'x')),
-                ("c", Pair::Surplus('y'))
-            ])
+            BTreeMap::from([("a", Pair::Missing(1)), ("b", Pair::Both(2, 'x')), ("c", Pair::Surplus('y'))])
         );
     }
 

@@ -16,9 +16,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use pando_api::{
     labels,
     names::ClusterName,
-    work::{
-        ClusterResourceBinding, ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, Work,
-    },
+    work::{ClusterResourceBinding, ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, Work},
 };
 use thiserror::Error;
 
@@ -71,12 +69,7 @@ impl<'a> Binding<'a> {
     /// # Errors
     /// [`NotRenderable`] without a permanent id.
     pub fn namespaced(binding: &'a ResourceBinding) -> Result<Self, NotRenderable> {
-        Self::of(
-            &binding.metadata,
-            &binding.spec,
-            binding.status.as_ref(),
-            labels::BINDING_PERMANENT_ID,
-        )
+        Self::of(&binding.metadata, &binding.spec, binding.status.as_ref(), labels::BINDING_PERMANENT_ID)
     }
 
     /// Of a ClusterResourceBinding.
@@ -84,12 +77,7 @@ impl<'a> Binding<'a> {
     /// # Errors
     /// [`NotRenderable`] without a permanent id.
     pub fn cluster_scoped(binding: &'a ClusterResourceBinding) -> Result<Self, NotRenderable> {
-        Self::of(
-            &binding.metadata,
-            &binding.spec,
-            binding.status.as_ref(),
-            labels::CLUSTER_BINDING_PERMANENT_ID,
-        )
+        Self::of(&binding.metadata, &binding.spec, binding.status.as_ref(), labels::CLUSTER_BINDING_PERMANENT_ID)
     }
 
     fn of(
@@ -99,39 +87,18 @@ impl<'a> Binding<'a> {
         label: &'static str,
     ) -> Result<Self, NotRenderable> {
         let name = metadata.name.as_deref().unwrap_or_default();
-        let namespace = metadata
-            .namespace
-            .as_deref()
-            .filter(|namespace| !namespace.is_empty());
-        let permanent_id = metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(label))
-            .filter(|id| !id.is_empty());
+        let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
+        let permanent_id = metadata.labels.as_ref().and_then(|labels| labels.get(label)).filter(|id| !id.is_empty());
         let Some(permanent_id) = permanent_id else {
-            let binding = namespace.map_or_else(
-                || name.to_owned(),
-                |namespace| format!("{namespace}/{name}"),
-            );
+            let binding = namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"));
             return Err(NotRenderable::NoPermanentId { binding, label });
         };
-        Ok(Self {
-            namespace,
-            name,
-            permanent_id,
-            spec,
-            status,
-            deleting: metadata.deletion_timestamp.is_some(),
-        })
+        Ok(Self { namespace, name, permanent_id, spec, status, deleting: metadata.deletion_timestamp.is_some() })
     }
 
     /// Label that marks the binding's Works and manifests with its permanent id.
     pub fn permanent_id_label(&self) -> &'static str {
-        if self.namespace.is_some() {
-            labels::BINDING_PERMANENT_ID
-        } else {
-            labels::CLUSTER_BINDING_PERMANENT_ID
-        }
+        if self.namespace.is_some() { labels::BINDING_PERMANENT_ID } else { labels::CLUSTER_BINDING_PERMANENT_ID }
     }
 }
 
@@ -215,9 +182,7 @@ pub enum Fault {
     #[error(transparent)]
     Override(#[from] OverrideError),
     /// The Work would not fit into etcd.
-    #[error(
-        "the Work would have {bytes} bytes, more than {MAX_WORK_BYTES}; split the object or move data out of it"
-    )]
+    #[error("the Work would have {bytes} bytes, more than {MAX_WORK_BYTES}; split the object or move data out of it")]
     ManifestTooLarge {
         /// Size of the Work.
         bytes: usize,
@@ -243,9 +208,7 @@ impl Fault {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Override(OverrideError::Failed { .. }) => "ApplyOverridePolicyFailed",
-            Self::Override(OverrideError::Rejected { .. } | OverrideError::Broken { .. }) => {
-                "OverrideRejected"
-            }
+            Self::Override(OverrideError::Rejected { .. } | OverrideError::Broken { .. }) => "OverrideRejected",
             Self::ManifestTooLarge { .. } => "ManifestTooLarge",
             Self::NameTaken { .. } => "NameCollision",
             Self::UnknownCluster { .. } => "ClusterNotFound",
@@ -270,37 +233,18 @@ pub struct WorksPlan {
 impl WorksPlan {
     /// Whether every cluster has what it shall have.
     pub fn is_settled(&self) -> bool {
-        self.faults.is_empty()
-            && self
-                .steps
-                .iter()
-                .all(|step| matches!(step.action, Action::Keep(_)))
+        self.faults.is_empty() && self.steps.iter().all(|step| matches!(step.action, Action::Keep(_)))
     }
 }
 
 /// One line per step and per fault; the text of a plan is what tests assert.
 impl fmt::Display for WorksPlan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for WorkStep {
-            cluster,
-            action,
-            why,
-        } in &self.steps
-        {
-            writeln!(
-                f,
-                "{:<7} work {} in {cluster}   {why}",
-                action.verb(),
-                self.template
-            )?;
+        for WorkStep { cluster, action, why } in &self.steps {
+            writeln!(f, "{:<7} work {} in {cluster}   {why}", action.verb(), self.template)?;
         }
         for (cluster, fault) in &self.faults {
-            writeln!(
-                f,
-                "fault   work {} in {cluster}   {}: {fault}",
-                self.template,
-                fault.reason()
-            )?;
+            writeln!(f, "fault   work {} in {cluster}   {}: {fault}", self.template, fault.reason())?;
         }
         Ok(())
     }

@@ -41,29 +41,14 @@ mod tests {
 
     #[test]
     fn a_retained_value_is_reported() {
-        let retained = retain(
-            &scaled_by_the_member("true"),
-            &json!({"spec": {"replicas": 7}}),
-        );
+        let retained = retain(&scaled_by_the_member("true"), &json!({"spec": {"replicas": 7}}));
         assert_eq!(retained.value["spec"]["replicas"], 7);
         assert!(retained.from_live);
     }
 
     #[test]
     fn an_equal_value_needs_no_guard() {
-        assert!(
-            !retain(
-                &scaled_by_the_member("true"),
-                &json!({"spec": {"replicas": 2}})
-            )
-            .from_live
-        );
-        assert!(
-            !retain(
-                &scaled_by_the_member("false"),
-                &json!({"spec": {"replicas": 7}})
-            )
-            .from_live
-        );
+        assert!(!retain(&scaled_by_the_member("true"), &json!({"spec": {"replicas": 2}})).from_live);
+        assert!(!retain(&scaled_by_the_member("false"), &json!({"spec": {"replicas": 7}})).from_live);
     }
 }

@@ -57,10 +57,8 @@ use weights::Weights;
 /// [`Unschedulable`] when no cluster fits (of several terms: the first one's error), or when the placement uses what
 /// this release does not do.
 pub fn schedule(unit: &Unit<'_>, snapshot: &Snapshot) -> Result<Assignment, Unschedulable> {
-    let not_built: Vec<_> = policy_check::placement_not_built(unit.placement)
-        .into_iter()
-        .map(|gap| gap.field)
-        .collect();
+    let not_built: Vec<_> =
+        policy_check::placement_not_built(unit.placement).into_iter().map(|gap| gap.field).collect();
     if !not_built.is_empty() {
         return Err(Unschedulable::NotBuilt { fields: not_built });
     }
@@ -71,25 +69,15 @@ pub fn schedule(unit: &Unit<'_>, snapshot: &Snapshot) -> Result<Assignment, Unsc
             Err(failure) => first_failure = first_failure.or(Some(failure)),
         }
     }
-    Err(first_failure.unwrap_or(Unschedulable::NoClusterFits {
-        verdicts: BTreeMap::new(),
-    }))
+    Err(first_failure.unwrap_or(Unschedulable::NoClusterFits { verdicts: BTreeMap::new() }))
 }
 
 /// Filter, score, select and divide within one affinity term.
-fn schedule_term(
-    unit: &Unit<'_>,
-    term: &Term<'_>,
-    snapshot: &Snapshot,
-) -> Result<Assignment, Unschedulable> {
+fn schedule_term(unit: &Unit<'_>, term: &Term<'_>, snapshot: &Snapshot) -> Result<Assignment, Unschedulable> {
     let mut verdicts = BTreeMap::new();
     let mut candidates = Vec::new();
     for cluster in snapshot.clusters() {
-        match plugins::filter(&FilterInput {
-            unit,
-            term,
-            cluster,
-        }) {
+        match plugins::filter(&FilterInput { unit, term, cluster }) {
             Ok(()) => candidates.push(cluster),
             Err(rejection) => {
                 verdicts.insert(cluster.name.clone(), Verdict::Rejected(rejection));
@@ -105,9 +93,7 @@ fn schedule_term(
         Strategy::Duplicated => everywhere(unit, &candidates, unit.replicas),
         Strategy::StaticWeights(rules) => divided(unit, rules, &candidates)?,
         Strategy::NotBuilt(field) => {
-            return Err(Unschedulable::NotBuilt {
-                fields: vec![field],
-            });
+            return Err(Unschedulable::NotBuilt { fields: vec![field] });
         }
     };
     assignment.affinity = term.name.map(str::to_owned);
@@ -122,10 +108,7 @@ fn everywhere(unit: &Unit<'_>, candidates: &[&ClusterFacts], replicas: u32) -> A
     for cluster in candidates {
         // Karmada removes workload targets without replicas, also for Duplicated.
         if unit.is_workload && replicas == 0 {
-            assignment.verdicts.insert(
-                cluster.name.clone(),
-                Verdict::NoReplicasLeft { weight: None },
-            );
+            assignment.verdicts.insert(cluster.name.clone(), Verdict::NoReplicasLeft { weight: None });
         } else {
             place(&mut assignment, unit, cluster, replicas, None);
         }
@@ -148,11 +131,7 @@ fn divided(
         let name = &cluster.name;
         let weight = of.get(name).copied();
         match division.part(name) {
-            Some(0) => drop(
-                assignment
-                    .verdicts
-                    .insert(name.clone(), Verdict::NoReplicasLeft { weight }),
-            ),
+            Some(0) => drop(assignment.verdicts.insert(name.clone(), Verdict::NoReplicasLeft { weight })),
             Some(part) => place(&mut assignment, unit, cluster, part, weight),
             None => drop(assignment.verdicts.insert(name.clone(), Verdict::NoWeight)),
         }
@@ -160,25 +139,11 @@ fn divided(
     Ok(assignment)
 }
 
-fn place(
-    assignment: &mut Assignment,
-    unit: &Unit<'_>,
-    cluster: &ClusterFacts,
-    replicas: u32,
-    weight: Option<u64>,
-) {
+fn place(assignment: &mut Assignment, unit: &Unit<'_>, cluster: &ClusterFacts, replicas: u32, weight: Option<u64>) {
     let name: &ClusterName = &cluster.name;
     // Parts never exceed the binding's i32, so this never saturates.
     let replicas = i32::try_from(replicas).unwrap_or(i32::MAX);
-    let verdict = Verdict::Placed {
-        replicas,
-        weight,
-        score: plugins::score(unit, cluster),
-    };
+    let verdict = Verdict::Placed { replicas, weight, score: plugins::score(unit, cluster) };
     assignment.verdicts.insert(name.clone(), verdict);
-    assignment.targets.push(TargetCluster {
-        name: name.to_string(),
-        replicas,
-        ..TargetCluster::default()
-    });
+    assignment.targets.push(TargetCluster { name: name.to_string(), replicas, ..TargetCluster::default() });
 }

@@ -30,10 +30,7 @@ pub struct ReadFailure {
 impl ReadFailure {
     /// A failure to read `object` because of `cause`.
     pub fn new(object: impl Into<String>, cause: impl Into<String>) -> Self {
-        Self {
-            object: object.into(),
-            cause: cause.into(),
-        }
+        Self { object: object.into(), cause: cause.into() }
     }
 }
 
@@ -119,18 +116,12 @@ mod tests {
     fn looking_at_a_part_does_not_change_the_answer() {
         assert_eq!(Seen::Found(7).map(|n| n + 1), Seen::Found(8));
         assert_eq!(Seen::<u8>::Absent.map(|n| n + 1), Seen::Absent);
-        assert_eq!(
-            Seen::<u8>::Unreadable(refused()).map(|n| n + 1),
-            Seen::Unreadable(refused())
-        );
+        assert_eq!(Seen::<u8>::Unreadable(refused()).map(|n| n + 1), Seen::Unreadable(refused()));
         assert_eq!(Seen::Found(7).as_ref(), Seen::Found(&7));
     }
 
     #[test]
     fn a_failure_names_the_object_and_the_cause() {
-        assert_eq!(
-            refused().to_string(),
-            "cannot read Work karmada-es-bj/web: connection refused"
-        );
+        assert_eq!(refused().to_string(), "cannot read Work karmada-es-bj/web: connection refused");
     }
 }

@@ -36,10 +36,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            path: path.into(),
-            message: message.into(),
-        }
+        Self { path: path.into(), message: message.into() }
     }
 }
 
@@ -48,12 +45,8 @@ impl Problem {
 pub fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
     let pairs = selector.match_labels.iter().flatten();
     let expressions = selector.match_expressions.iter().flatten();
-    pairs
-        .into_iter()
-        .all(|(key, value)| labels.get(key) == Some(value))
-        && expressions
-            .into_iter()
-            .all(|expression| expression_selects(expression, labels))
+    pairs.into_iter().all(|(key, value)| labels.get(key) == Some(value))
+        && expressions.into_iter().all(|expression| expression_selects(expression, labels))
 }
 
 fn expression_selects(expression: &LabelSelectorRequirement, labels: &Labels) -> bool {
@@ -79,13 +72,9 @@ pub fn label_selector_problems(selector: &LabelSelector) -> Vec<Problem> {
     }
     for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
         let path = format!("matchExpressions[{index}]");
+        problems.extend(label_key_problem(&expression.key).map(|message| Problem::new(format!("{path}.key"), message)));
         problems.extend(
-            label_key_problem(&expression.key)
-                .map(|message| Problem::new(format!("{path}.key"), message)),
-        );
-        problems.extend(
-            values_problem(expression)
-                .map(|(field, message)| Problem::new(format!("{path}.{field}"), message)),
+            values_problem(expression).map(|(field, message)| Problem::new(format!("{path}.{field}"), message)),
         );
     }
     problems
@@ -94,22 +83,15 @@ pub fn label_selector_problems(selector: &LabelSelector) -> Vec<Problem> {
 fn values_problem(expression: &LabelSelectorRequirement) -> Option<(&'static str, String)> {
     let values = expression.values.as_deref().unwrap_or_default();
     match (expression.operator.as_str(), values) {
-        ("In" | "NotIn", []) => Some((
-            "values",
-            format!("{} needs at least one value", expression.operator),
-        )),
-        ("In" | "NotIn", values) => values
-            .iter()
-            .find_map(|value| Some(("values", label_value_problem(value)?))),
+        ("In" | "NotIn", []) => Some(("values", format!("{} needs at least one value", expression.operator))),
+        ("In" | "NotIn", values) => values.iter().find_map(|value| Some(("values", label_value_problem(value)?))),
         ("Exists" | "DoesNotExist", []) => None,
-        ("Exists" | "DoesNotExist", _) => Some((
-            "values",
-            format!("{} takes no values: remove them", expression.operator),
-        )),
-        (unknown, _) => Some((
-            "operator",
-            format!("unknown operator {unknown:?}: use In, NotIn, Exists or DoesNotExist"),
-        )),
+        ("Exists" | "DoesNotExist", _) => {
+            Some(("values", format!("{} takes no values: remove them", expression.operator)))
+        }
+        (unknown, _) => {
+            Some(("operator", format!("unknown operator {unknown:?}: use In, NotIn, Exists or DoesNotExist")))
+        }
     }
 }
 
@@ -121,24 +103,15 @@ pub fn field_selector_problems(expressions: &[NodeSelectorRequirement]) -> Vec<P
     for (index, expression) in expressions.iter().enumerate() {
         let path = format!("matchExpressions[{index}]");
         if !CLUSTER_FIELDS.contains(&expression.key.as_str()) {
-            let message = format!(
-                "unknown cluster field {:?}: use provider, region or zone",
-                expression.key
-            );
+            let message = format!("unknown cluster field {:?}: use provider, region or zone", expression.key);
             problems.push(Problem::new(format!("{path}.key"), message));
         }
         if !matches!(expression.operator.as_str(), "In" | "NotIn") {
-            let message = format!(
-                "unsupported operator {:?}: use In or NotIn",
-                expression.operator
-            );
+            let message = format!("unsupported operator {:?}: use In or NotIn", expression.operator);
             problems.push(Problem::new(format!("{path}.operator"), message));
         }
         if expression.values.as_deref().unwrap_or_default().is_empty() {
-            problems.push(Problem::new(
-                format!("{path}.values"),
-                "at least one value is needed",
-            ));
+            problems.push(Problem::new(format!("{path}.values"), "at least one value is needed"));
         }
     }
     problems
@@ -186,20 +159,13 @@ pub fn cluster_matches(affinity: &ClusterAffinity, cluster: &ClusterFacts) -> Re
     {
         return Err(Mismatch::Labels);
     }
-    let fields = affinity
-        .field_selector
-        .iter()
-        .flat_map(|selector| &selector.match_expressions);
+    let fields = affinity.field_selector.iter().flat_map(|selector| &selector.match_expressions);
     for expression in fields {
         if !field_selects(expression, cluster) {
-            return Err(Mismatch::Field {
-                key: expression.key.clone(),
-            });
+            return Err(Mismatch::Field { key: expression.key.clone() });
         }
     }
-    if !affinity.cluster_names.is_empty()
-        && !affinity.cluster_names.iter().any(|named| named == name)
-    {
+    if !affinity.cluster_names.is_empty() && !affinity.cluster_names.iter().any(|named| named == name) {
         return Err(Mismatch::NotNamed);
     }
     Ok(())
@@ -209,14 +175,8 @@ pub fn cluster_matches(affinity: &ClusterAffinity, cluster: &ClusterFacts) -> Re
 fn field_selects(expression: &NodeSelectorRequirement, cluster: &ClusterFacts) -> bool {
     let values = expression.values.as_deref().unwrap_or_default();
     let listed = match expression.key.as_str() {
-        "provider" => cluster
-            .provider
-            .as_ref()
-            .is_some_and(|provider| values.contains(provider)),
-        "region" => cluster
-            .region
-            .as_ref()
-            .is_some_and(|region| values.contains(region)),
+        "provider" => cluster.provider.as_ref().is_some_and(|provider| values.contains(provider)),
+        "region" => cluster.region.as_ref().is_some_and(|region| values.contains(region)),
         "zone" => cluster.zones.iter().any(|zone| values.contains(zone)),
         _ => return false, // not valid
     };

@@ -32,12 +32,14 @@ pub const LEADING_EDGE: Duration = Duration::from_millis(20);
 /// How long the first answers of slow members are awaited before the others are reported without them.
 pub const SETTLE: Duration = Duration::from_millis(400);
 
-/// How long to wait after a Work's status changed: not long when every Work of its binding has been answered for.
+/// How long to wait after the status of a Work of this binding changed: not long when every target has answered.
 #[must_use]
-pub fn delay(stores: &Stores, work: &Work) -> Duration {
-    let id = work.metadata.labels.as_ref().and_then(|labels| labels.get(labels::BINDING_PERMANENT_ID));
-    let siblings = id.map(|id| stores.works.by_index(WORKS_BY_BINDING, id)).unwrap_or_default();
-    if siblings.iter().all(|sibling| is_answered(sibling)) { LEADING_EDGE } else { SETTLE }
+pub fn delay(stores: &Stores, binding: &Key) -> Duration {
+    let Some(binding) = stores.bindings.get(binding) else { return SETTLE };
+    let id = binding.metadata.labels.as_ref().and_then(|labels| labels.get(labels::BINDING_PERMANENT_ID));
+    let works = id.map(|id| stores.works.by_index(WORKS_BY_BINDING, id)).unwrap_or_default();
+    let answered = works.iter().filter(|work| is_answered(work)).count();
+    if answered >= binding.spec.clusters.len() { LEADING_EDGE } else { SETTLE }
 }
 
 fn is_answered(work: &Work) -> bool {

@@ -125,18 +125,7 @@ impl Env {
     /// The environment of the controller. Call it before the watch of Clusters starts: its queue follows their changes.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts {
-            hub,
-            client,
-            clusters,
-            works,
-            bindings,
-            registry,
-            agents,
-            events,
-            clock,
-            settings,
-        } = parts;
+        let Parts { hub, client, clusters, works, bindings, registry, agents, events, clock, settings } = parts;
         let queue = Queue::new("cluster");
         let changed = queue.clone();
         clusters.subscribe(move |change: &Change<Cluster>| {
@@ -155,25 +144,11 @@ impl Env {
             }
         });
         let memory = Arc::default();
-        Self {
-            hub,
-            client,
-            clusters,
-            works,
-            bindings,
-            registry,
-            agents,
-            events,
-            clock,
-            queue,
-            settings,
-            memory,
-        }
+        Self { hub, client, clusters, works, bindings, registry, agents, events, clock, queue, settings, memory }
     }
 
     fn event(&self, cluster: &Cluster, level: Level, reason: &str, message: &str) {
-        self.events
-            .record(&events::about(cluster), level, reason, message);
+        self.events.record(&events::about(cluster), level, reason, message);
     }
 }
 
@@ -214,12 +189,7 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
 }
 
 fn has_finalizer(cluster: &Cluster) -> bool {
-    cluster
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == finalizers::CLUSTER)
+    cluster.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == finalizers::CLUSTER)
 }
 
 async fn add_finalizer(ctx: &Ctx, env: &Env, key: &Key, cluster: &Cluster) -> Result<(), Error> {

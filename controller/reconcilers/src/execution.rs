@@ -18,6 +18,7 @@ mod release;
 
 use std::time::Duration;
 
+use pando_api::conditions::{APPLIED, FALSE};
 use pando_api::work::Work;
 use pando_context::Ctx;
 use pando_core::drift::Desired;
@@ -48,10 +49,7 @@ pub async fn reconcile(ctx: &Ctx, agent: &Agent, key: &Key) -> std::result::Resu
             return Ok(Next::forget());
         }
         Read::Unreadable(why) => {
-            return Err(Error::Unreadable {
-                work: key.clone(),
-                why,
-            });
+            return Err(Error::Unreadable { work: key.clone(), why });
         }
     };
     if !agent.entry().is_connected() {
@@ -62,56 +60,37 @@ pub async fn reconcile(ctx: &Ctx, agent: &Agent, key: &Key) -> std::result::Resu
         return release::work(ctx, agent, key, &work).await;
     }
     if work.spec.suspend_dispatching == Some(true) {
-        agent.report(
-            key,
-            Outcome {
-                generation: work.metadata.generation,
-                dispatch: Dispatch::Suspended,
-            },
-        );
+        agent.report(key, Outcome { generation: work.metadata.generation, dispatch: Dispatch::Suspended });
         return Ok(Next::await_change());
     }
     dispatch(ctx, agent, key, &work).await
 }
 
-async fn dispatch(
-    ctx: &Ctx,
-    agent: &Agent,
-    key: &Key,
-    work: &Work,
-) -> std::result::Result<Next, Error> {
+async fn dispatch(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> std::result::Result<Next, Error> {
     let desired = match Desired::of_work(agent.federation(), work) {
         Ok(desired) => desired,
         Err(unfit) => {
-            let result = Result::Failed {
-                message: unfit.to_string(),
-                retry: None,
-            };
-            agent.report(
-                key,
-                Outcome {
-                    generation: work.metadata.generation,
-                    dispatch: Dispatch::Done(vec![result]),
-                },
-            );
+            let result = Result::Failed { message: unfit.to_string(), retry: None };
+            agent.report(key, Outcome { generation: work.metadata.generation, dispatch: Dispatch::Done(vec![result]) });
             return Ok(Next::await_change());
         }
     };
     let mut results = Vec::with_capacity(desired.len());
+    let suspect = failed_before(agent, key, work);
     for (ordinal, desired) in desired.iter().enumerate() {
-        results.push(apply::object(ctx, agent, key, ordinal, desired).await?);
+        results.push(apply::object(ctx, agent, key, ordinal, desired, suspect).await?);
     }
-    let next = results
-        .iter()
-        .map(Result::next)
-        .min()
-        .unwrap_or_else(Next::await_change);
-    agent.report(
-        key,
-        Outcome {
-            generation: work.metadata.generation,
-            dispatch: Dispatch::Done(results),
-        },
-    );
+    let next = results.iter().map(Result::next).min().unwrap_or_else(Next::await_change);
+    agent.report(key, Outcome { generation: work.metadata.generation, dispatch: Dispatch::Done(results) });
     Ok(next)
+}
+
+/// Did the Work fail the last time, as this process or its status remembers? Then something may be in the way that no watch
+/// of ours shows (an object without our label), and looking is better than a POST that is refused.
+fn failed_before(agent: &Agent, key: &Key, work: &Work) -> bool {
+    if let Some(outcome) = agent.outcome(key) {
+        return outcome.applied().is_some_and(|(_, _, cause)| cause.is_some());
+    }
+    let conditions = work.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|condition| condition.type_ == APPLIED && condition.status == FALSE)
 }

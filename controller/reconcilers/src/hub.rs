@@ -36,7 +36,7 @@ pub enum Error {
         stop: Stop,
     },
     /// The API server refused, or could not be reached.
-    #[error("{verb} {what}: {source}")]
+    #[error("{verb} {what}: {}", cause(source))]
     Api {
         /// `create`, `patch`, …
         verb: &'static str,
@@ -46,6 +46,14 @@ pub enum Error {
         #[source]
         source: Box<kube::Error>,
     },
+}
+
+/// The cause in one line: of an answer its message only, not the whole status object.
+fn cause(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
 }
 
 impl Error {
@@ -78,6 +86,7 @@ impl ReconcileError for Error {
             Self::Stopped { stop: Stop::Cancelled(_), .. } => Class::Stopped,
             Self::Stopped { .. } => Class::Transient,
             Self::Api { .. } => match self.status().map(|status| status.code) {
+                Some(409) => Class::Superseded,
                 Some(400 | 413 | 422) => Class::Invalid,
                 Some(403) => Class::NotOurs,
                 _ => Class::Transient,

@@ -109,15 +109,11 @@ impl Agents {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let works = parts.works.clone();
-        let inner = Arc::new(Inner {
-            parts,
-            live: Mutex::default(),
-        });
+        let inner = Arc::new(Inner { parts, live: Mutex::default() });
         let route = Arc::downgrade(&inner);
         works.subscribe(move |change| {
             let namespace = change.key.namespace().and_then(ExecutionNamespace::parse);
-            let agent =
-                namespace.and_then(|namespace| route.upgrade()?.agent(&namespace.cluster()));
+            let agent = namespace.and_then(|namespace| route.upgrade()?.agent(&namespace.cluster()));
             if let Some(agent) = agent {
                 agent.work_changed(change);
             }
@@ -129,9 +125,7 @@ impl Agents {
     /// earlier life is replaced; its tasks ended with that life.
     pub fn start(&self, entry: &Arc<Entry>) {
         let agent = Agent::new(self.inner.parts.clone(), Arc::clone(entry));
-        self.inner
-            .live()
-            .insert(entry.member().name().clone(), Arc::clone(&agent));
+        self.inner.live().insert(entry.member().name().clone(), Arc::clone(&agent));
         agent.run();
     }
 
@@ -174,17 +168,13 @@ impl Agent {
     fn new(parts: Parts, entry: Arc<Entry>) -> Arc<Self> {
         let member = entry.member().clone();
         let namespace = member.name().execution_namespace();
-        let decode = decode::decoder(
-            Arc::clone(&parts.federation),
-            parts.works.clone(),
-            namespace.clone(),
-        );
+        let decode = decode::decoder(Arc::clone(&parts.federation), parts.works.clone(), namespace.clone());
         let metrics = parts.metrics.clone();
-        let gateway = Gateway::new(member.clone())
-            .with_deadline(parts.settings.call)
-            .counted_by(Arc::new(move |member, verb, outcome, _| {
+        let gateway = Gateway::new(member.clone()).with_deadline(parts.settings.call).counted_by(Arc::new(
+            move |member, verb, outcome, _| {
                 metrics.member_request(member.name().as_str(), verb, outcome);
-            }));
+            },
+        ));
         Arc::new_cyclic(|this: &Weak<Self>| {
             let this = Weak::clone(this);
             let on_change = Arc::new(move |_: &ApiResource, change: &Change<MemberObject>| {
@@ -210,57 +200,25 @@ impl Agent {
     fn run(self: Arc<Self>) {
         let ctx = self.entry.member().ctx().clone();
         let agent = Arc::clone(&self);
-        ctx.spawn(
-            &STATE,
-            move |ctx| async move { agent.follow_state(&ctx).await },
-        )
+        ctx.spawn(&STATE, move |ctx| async move { agent.follow_state(&ctx).await }).detach();
+        let agent = Arc::clone(&self);
+        controller::run(&ctx, self.spec("work_status"), self.status.clone(), move |ctx, key| {
+            let agent = Arc::clone(&agent);
+            async move { work_status::reconcile(&ctx, &agent, &key).await.map(next::action) }
+        })
         .detach();
         let agent = Arc::clone(&self);
-        controller::run(
-            &ctx,
-            self.spec("work_status"),
-            self.status.clone(),
-            move |ctx, key| {
-                let agent = Arc::clone(&agent);
-                async move {
-                    work_status::reconcile(&ctx, &agent, &key)
-                        .await
-                        .map(next::action)
-                }
-            },
-        )
-        .detach();
-        let agent = Arc::clone(&self);
-        ctx.spawn(&START, move |ctx| async move { agent.warm_up(&ctx).await })
-            .detach();
-        controller::run(
-            &ctx,
-            self.spec("execution"),
-            self.execution.clone(),
-            move |ctx, key| {
-                let agent = Arc::clone(&self);
-                async move {
-                    execution::reconcile(&ctx, &agent, &key)
-                        .await
-                        .map(next::action)
-                }
-            },
-        )
+        ctx.spawn(&START, move |ctx| async move { agent.warm_up(&ctx).await }).detach();
+        controller::run(&ctx, self.spec("execution"), self.execution.clone(), move |ctx, key| {
+            let agent = Arc::clone(&self);
+            async move { execution::reconcile(&ctx, &agent, &key).await.map(next::action) }
+        })
         .detach();
     }
 
     fn spec(&self, name: &'static str) -> Spec {
-        let Settings {
-            concurrency,
-            reconcile,
-            ..
-        } = self.parts.settings;
-        Spec {
-            name,
-            concurrency,
-            timeout: reconcile,
-            metrics: self.parts.metrics.clone(),
-        }
+        let Settings { concurrency, reconcile, .. } = self.parts.settings;
+        Spec { name, concurrency, timeout: reconcile, metrics: self.parts.metrics.clone() }
     }
 
     /// Starts the watches that the existing Works need and waits a while for them: what a watch knows costs no read, and a
@@ -293,15 +251,9 @@ impl Agent {
         let mut states = self.entry.states();
         loop {
             // The sender lives in `entry`: it cannot go away meanwhile.
-            let state = ctx
-                .run(async { states.borrow_and_update().clone() })
-                .await?;
+            let state = ctx.run(async { states.borrow_and_update().clone() }).await?;
             match state {
-                State::Connected => self
-                    .memory
-                    .unpark()
-                    .into_iter()
-                    .for_each(|key| self.execution.add(key)),
+                State::Connected => self.memory.unpark().into_iter().for_each(|key| self.execution.add(key)),
                 State::Lost { cause } => {
                     tracing::warn!(cluster = %self.name(), cause, "member lost, its Works wait")
                 }
@@ -318,32 +270,22 @@ impl Agent {
             return;
         };
         let wants = |work: &Work| {
-            (
-                work.metadata.uid.clone(),
-                work.metadata.generation,
-                work.metadata.deletion_timestamp.is_some(),
-            )
+            (work.metadata.uid.clone(), work.metadata.generation, work.metadata.deletion_timestamp.is_some())
         };
         if wants(old) != wants(new) || old.spec != new.spec {
             self.execution.add(change.key.clone());
         } else if old.status != new.status {
             // Mostly our own write. If it was somebody else's, ours is put back.
-            self.status
-                .add_after(change.key.clone(), self.parts.settings.status_interval);
+            self.status.add_after(change.key.clone(), self.parts.settings.status_interval);
         }
     }
 
     /// One of our objects changed in the member.
     fn member_changed(&self, change: &Change<MemberObject>) {
-        let of = |object: &Option<Arc<MemberObject>>| {
-            object
-                .as_ref()
-                .and_then(|object| object.known()?.work.clone())
-        };
+        let of = |object: &Option<Arc<MemberObject>>| object.as_ref().and_then(|object| object.known()?.work.clone());
         let (before, now) = (of(&change.old), of(&change.new));
         if let (Some(work), Some(object)) = (&now, &change.new) {
-            self.status
-                .add_after(work.clone(), self.parts.settings.settle);
+            self.status.add_after(work.clone(), self.parts.settings.settle);
             if let Some(reading) = object.known()
                 && self.needs_look(work, &reading.verdict)
             {
@@ -358,10 +300,7 @@ impl Agent {
 
     fn needs_look(&self, work: &Key, verdict: &Verdict) -> bool {
         match verdict {
-            Verdict::Matches(_) => self
-                .memory
-                .outcome(work)
-                .is_none_or(|outcome| !outcome.is_applied()),
+            Verdict::Matches(_) => self.memory.outcome(work).is_none_or(|outcome| !outcome.is_applied()),
             Verdict::Differs { desired, live } => !self.memory.is_accepted(work, desired, live),
             Verdict::Unclaimed => false,
         }
@@ -426,25 +365,12 @@ impl Agent {
     /// for plurals; where that is wrong, the member says that it does not serve the kind.
     pub(crate) fn target(&self, desired: &Desired) -> Target {
         let manifest = &desired.manifest;
-        let discovered = self
-            .entry
-            .discovered()
-            .resource(manifest.api_version(), manifest.kind());
+        let discovered = self.entry.discovered().resource(manifest.api_version(), manifest.kind());
         let (resource, namespaced) = discovered.unwrap_or_else(|| {
-            let (group, version) = manifest
-                .api_version()
-                .split_once('/')
-                .unwrap_or(("", manifest.api_version()));
-            (
-                ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, manifest.kind())),
-                true,
-            )
+            let (group, version) = manifest.api_version().split_once('/').unwrap_or(("", manifest.api_version()));
+            (ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, manifest.kind())), true)
         });
-        Target::new(
-            resource,
-            manifest.namespace().filter(|_| namespaced),
-            manifest.name(),
-        )
+        Target::new(resource, manifest.namespace().filter(|_| namespaced), manifest.name())
     }
 
     /// Keeps a Work for the time when the member is back.
@@ -452,10 +378,14 @@ impl Agent {
         self.memory.park(work);
         // The member may have come back between the caller's look and now.
         if self.entry.is_connected() {
-            self.memory
-                .unpark()
-                .into_iter()
-                .for_each(|key| self.execution.add(key));
+            self.memory.unpark().into_iter().for_each(|key| self.execution.add(key));
+        }
+    }
+
+    /// A namespace was made in the member: what waited for it goes on at once.
+    pub(crate) fn wake_waiting(&self) {
+        for work in self.memory.waiting() {
+            self.execution.add(work);
         }
     }
 
@@ -466,15 +396,12 @@ impl Agent {
         if news.is_some() && before.and_then(|before| before.applied()) == news {
             return; // nothing that a status says has changed
         }
-        self.status
-            .add_after(key.clone(), self.parts.settings.settle);
+        self.status.add_after(key.clone(), self.parts.settings.settle);
     }
 
     /// An event on a Work.
     pub(crate) fn event(&self, work: &Work, level: Level, reason: &str, message: &str) {
-        self.parts
-            .events
-            .record(&events::about(work), level, reason, message);
+        self.parts.events.record(&events::about(work), level, reason, message);
     }
 
     /// A Work is gone: nothing about it is kept.

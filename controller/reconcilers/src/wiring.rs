@@ -130,7 +130,7 @@ fn works(env: &Env) {
             queues.works.add(binding.clone());
         }
         if differs(change, |work| &work.status) {
-            let delay = binding_status::delay(&stores, work);
+            let delay = binding_status::delay(&stores, &binding);
             queues.status.add_after(binding, delay);
         }
     });

@@ -1,16 +1,20 @@
 //! HTTP to API servers: our own stack under kube's `Client`.
 //!
-//! kube's own client speaks HTTP/1.1 only, waits for ever by default and retries any verb up to 15 times. This one:
+//! kube's own client speaks HTTP/1.1 only, waits for ever by default and retries any verb up to 15
+//! times. This one:
 //!
-//! * speaks HTTP/2 where the server offers it (ALPN), so that all watches and requests of a [`Stack`] share one connection, and HTTP/1.1 elsewhere;
-//! * gives every request a deadline by its kind ([`Limits`]), which covers the name lookup, the connection, the answer and its body; a watch has none, but its
-//!   answer must begin in time and its body must not fall silent;
+//! * speaks HTTP/2 where the server offers it (ALPN), so that all watches and requests of a
+//!   [`Stack`] share one connection, and HTTP/1.1 elsewhere;
+//! * gives every request a deadline by its kind ([`Limits`]), which covers the name lookup, the
+//!   connection, the answer and its body; a watch has none, but its answer must begin in time and
+//!   its body must not fall silent;
 //! * notices a dead connection: TCP keepalive, and a PING every 5 s on HTTP/2;
 //! * bounds what it takes in: a whole answer, or one line of a watch;
 //! * never retries: whoever asked decides. `Retry-After` arrives in the error ([`Stack`]);
 //! * runs its connections in a [`Ctx`]: when that ends they close, and `join` knows of them.
 //!
-//! (kube's `Client` itself holds one small task per client outside the tree, tower's buffer worker. It ends with the client's last clone.)
+//! (kube's `Client` itself holds one small task per client outside the tree, tower's buffer worker.
+//! It ends with the client's last clone.)
 
 mod credentials;
 mod guard;
@@ -110,8 +114,9 @@ impl Default for Limits {
 
 /// How clients for one API server are built.
 ///
-/// Answers 429 and 503 with a `Retry-After` header become kube's `Api` error with `details.retryAfterSeconds` filled in, also where the server's body
-/// has none (priority and fairness answers in plain text).
+/// Answers 429 and 503 with a `Retry-After` header become kube's `Api` error with
+/// `details.retryAfterSeconds` filled in, also where the server's body has none (priority and
+/// fairness answers in plain text).
 #[derive(Clone)]
 pub struct Stack {
     config: Config,
@@ -123,8 +128,8 @@ pub struct Stack {
 
 type Observer = Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
 
-/// A client for the hub, with the usual [`Limits`]; its connections live in `ctx`. `config` is the operator's own and may use everything kube can
-/// (files, exec plugins).
+/// A client for the hub, with the usual [`Limits`]; its connections live in `ctx`. `config` is the
+/// operator's own and may use everything kube can (files, exec plugins).
 pub fn hub_client(ctx: &Ctx, config: &Config) -> Result<Client, ClientError> {
     Stack::from_config(config).client(ctx)
 }
@@ -147,21 +152,24 @@ impl Stack {
         self
     }
 
-    /// Whether answers may come compressed: worth it over long distances, a waste on a loopback. Watches never are.
+    /// Whether answers may come compressed: worth it over long distances, a waste on a loopback.
+    /// Watches never are.
     #[must_use]
     pub fn gzip(mut self, gzip: bool) -> Self {
         self.gzip = gzip;
         self
     }
 
-    /// Calls `observer` once for every request, when its answer begins or it fails. It must not block.
+    /// Calls `observer` once for every request, when its answer begins or it fails. It must not
+    /// block.
     #[must_use]
     pub fn on_request(mut self, observer: impl Fn(&Exchange<'_>) + Send + Sync + 'static) -> Self {
         self.observer = Some(Arc::new(observer));
         self
     }
 
-    /// Builds a client. Its connections live in `ctx`: each client has its own, so that, for example, lists cannot hold up writes. Must be called within a tokio runtime.
+    /// Builds a client. Its connections live in `ctx`: each client has its own, so that, for
+    /// example, lists cannot hold up writes. Must be called within a tokio runtime.
     pub fn client(&self, ctx: &Ctx) -> Result<Client, ClientError> {
         let Self { config, limits, .. } = self;
         let invalid = |error| ClientError::Config(Box::new(error));
@@ -197,10 +205,12 @@ impl Stack {
         let tls = config.rustls_client_config().map_err(|error| ClientError::Config(Box::new(error)))?;
         let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
         if let Some(name) = &config.tls_server_name {
-            let name = rustls::pki_types::ServerName::try_from(name.clone()).map_err(|_| ClientError::ServerName(name.clone()))?;
+            let name = rustls::pki_types::ServerName::try_from(name.clone())
+                .map_err(|_| ClientError::ServerName(name.clone()))?;
             https = https.with_server_name_resolver(FixedServerNameResolver::new(name));
         }
-        let connector = ConnectDeadline::new(ctx.clone(), self.limits.connect, https.enable_all_versions().wrap_connector(tcp));
+        let connector =
+            ConnectDeadline::new(ctx.clone(), self.limits.connect, https.enable_all_versions().wrap_connector(tcp));
 
         let mut builder = legacy::Client::builder(InContext(ctx.clone()));
         builder
@@ -227,7 +237,8 @@ fn headers(mut request: Request<Body>, token: Option<&Token>) -> Request<Body> {
     request
 }
 
-/// Picks ring once for the process. Whoever was faster has picked ring as well: there is no other provider in the build.
+/// Picks ring once for the process. Whoever was faster has picked ring as well: there is no other
+/// provider in the build.
 fn install_crypto() {
     if rustls::crypto::CryptoProvider::get_default().is_none() {
         let _already = rustls::crypto::ring::default_provider().install_default().is_err();

@@ -71,6 +71,9 @@ pub enum Class {
     Invalid,
     /// It may work the next time.
     Transient,
+    /// Somebody else wrote first: what was decided on is out of date. As [`Class::Transient`], but
+    /// nothing is wrong, so it is no warning.
+    Superseded,
     /// The object belongs to somebody else.
     NotOurs,
     /// The work was stopped ([`Stop`]). If the controller goes on, as after the deadline of a
@@ -248,6 +251,11 @@ where
             Class::Stopped if self.ctx.is_cancelled() => {
                 drop(taken);
                 "stopped"
+            }
+            Class::Superseded => {
+                let delay = taken.failed();
+                tracing::debug!(?delay, %error, "superseded, decided again after");
+                "superseded"
             }
             Class::Transient | Class::Stopped => {
                 let delay = taken.failed();

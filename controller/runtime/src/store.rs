@@ -1,8 +1,9 @@
 //! The hub store: what this process knows of one kind of object, shared by all that want to know.
 //!
-//! One watch feeds it ([`watch`](crate::watch)), and every reply to a write of ours is put in at once ([`Store::written`]), so that the next stage
-//! starts without waiting for the echo. The races between the two are settled in [`table`]. The store adds the lock, the order of
-//! callbacks, and indexes.
+//! One watch feeds it ([`watch`](crate::watch)), and every reply to a write of ours is put in at
+//! once ([`Store::written`]), so that the next stage starts without waiting for the echo. The races
+//! between the two are settled in [`table`]. The store adds the lock, the order of callbacks, and
+//! indexes.
 
 mod index;
 mod key;
@@ -21,10 +22,10 @@ use kube::discovery::ApiResource;
 use pando_context::{Ctx, Stop};
 use tokio::sync::watch;
 
+use self::index::Indexes;
 pub use self::key::{InvalidRevision, Key, Revision, Uid};
 pub use self::record::Record;
 pub use self::table::{Change, Fault, Pending, Verdict};
-use self::index::Indexes;
 use self::table::{Look, Observed, Outcome, Table};
 use crate::watch::Health;
 
@@ -40,7 +41,8 @@ pub enum Read<T> {
     Found(Arc<T>),
     /// There is none: a complete list has been seen, and neither feed nor replies show one.
     Absent,
-    /// Nobody can say: the store has not seen a complete list yet, or the object cannot be read. Never treat it as absent.
+    /// Nobody can say: the store has not seen a complete list yet, or the object cannot be read.
+    /// Never treat it as absent.
     Unreadable(String),
 }
 
@@ -78,7 +80,8 @@ struct State<T> {
     indexes: Indexes<T>,
 }
 
-/// Changes on their way to the subscribers: one task at a time delivers, so that every subscriber sees the changes in the order of the table.
+/// Changes on their way to the subscribers: one task at a time delivers, so that every subscriber
+/// sees the changes in the order of the table.
 struct Outbox<T> {
     queue: VecDeque<Change<T>>,
     delivering: bool,
@@ -92,13 +95,17 @@ impl<T> Clone for Store<T> {
 
 impl<T> fmt::Debug for Store<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("kind", &self.shared.resource.kind).field("len", &self.read_state().table.len()).finish()
+        f.debug_struct("Store")
+            .field("kind", &self.shared.resource.kind)
+            .field("len", &self.read_state().table.len())
+            .finish()
     }
 }
 
 impl<T> Store<T> {
     fn read_state(&self) -> RwLockReadGuard<'_, State<T>> {
-        // A panic of another task under the lock cannot leave a half-made table that would be worse than ending here as well.
+        // A panic of another task under the lock cannot leave a half-made table that would be worse
+        // than ending here as well.
         self.shared.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -128,7 +135,8 @@ impl<T: Record> Store<T> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Keeps an index: `values` names the values under which [`Store::by_index`] finds an object. Adding one under a known name replaces it.
+    /// Keeps an index: `values` names the values under which [`Store::by_index`] finds an object.
+    /// Adding one under a known name replaces it.
     #[must_use]
     pub fn with_index(self, name: &'static str, values: fn(&T) -> Vec<String>) -> Self {
         {
@@ -144,8 +152,9 @@ impl<T: Record> Store<T> {
         &self.shared.resource
     }
 
-    /// The object under `key`, as new as this process knows it. `None` also before the first list and for an object that was never
-    /// readable: where absence decides something, use [`Store::read`].
+    /// The object under `key`, as new as this process knows it. `None` also before the first list
+    /// and for an object that was never readable: where absence decides something, use
+    /// [`Store::read`].
     pub fn get(&self, key: &Key) -> Option<Arc<T>> {
         self.read_state().table.get(key).cloned()
     }
@@ -157,7 +166,9 @@ impl<T: Record> Store<T> {
             Look::Found(value) => Read::Found(Arc::clone(value)),
             Look::Unreadable(fault) => Read::Unreadable(fault.to_string()),
             Look::Absent if state.table.is_synced() => Read::Absent,
-            Look::Absent => Read::Unreadable(format!("{} {key}: the first list is not complete yet", self.shared.resource.kind)),
+            Look::Absent => {
+                Read::Unreadable(format!("{} {key}: the first list is not complete yet", self.shared.resource.kind))
+            }
         }
     }
 
@@ -175,7 +186,8 @@ impl<T: Record> Store<T> {
         self.read_state().table.iter().map(|(key, _)| key.clone()).collect()
     }
 
-    /// The objects for which the function of [`Store::with_index`] named `value`, in key order. An index that was never added finds nothing.
+    /// The objects for which the function of [`Store::with_index`] named `value`, in key order. An
+    /// index that was never added finds nothing.
     pub fn by_index(&self, name: &str, value: &str) -> Vec<Arc<T>> {
         let state = self.read_state();
         state.indexes.keys(name, value).filter_map(|key| state.table.get(key).cloned()).collect()
@@ -220,16 +232,19 @@ impl<T: Record> Store<T> {
         ctx.run(async { synced.wait_for(|synced| *synced).await.is_ok() }).await.map(|_| ())
     }
 
-    /// Calls `subscriber` for every change from now on, in the order in which the table changed and after it has. It is called by whichever task brought the
-    /// change (or the one that was delivering at that moment) and must not block: note the key, and return. It may use the store.
+    /// Calls `subscriber` for every change from now on, in the order in which the table changed and
+    /// after it has. It is called by whichever task brought the change (or the one that was
+    /// delivering at that moment) and must not block: note the key, and return. It may use the
+    /// store.
     pub fn subscribe(&self, subscriber: impl Fn(&Change<T>) + Send + Sync + 'static) {
         self.shared.subscribers.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(subscriber));
     }
 
     /// Puts in the object that a write of ours was answered with.
     ///
-    /// An object that is being deleted and has no finalizer left is the API server's answer to the write that removed the last one: it is gone.
-    /// Only write objects that the watch of this store selects.
+    /// An object that is being deleted and has no finalizer left is the API server's answer to the
+    /// write that removed the last one: it is gone. Only write objects that the watch of this store
+    /// selects.
     pub fn written(&self, mut object: T) {
         object.prune();
         let meta = object.meta();
@@ -250,7 +265,8 @@ impl<T: Record> Store<T> {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// A delete of ours is done: this incarnation is gone. (Where finalizers remain the answer is the object: [`Store::written`].)
+    /// A delete of ours is done: this incarnation is gone. (Where finalizers remain the answer is
+    /// the object: [`Store::written`].)
     pub fn removed(&self, key: &Key, uid: &str) {
         self.tell(|table| table.removed(key, &Uid::from(uid)));
     }
@@ -282,7 +298,8 @@ impl<T: Record> Store<T> {
         told
     }
 
-    /// Delivers what is in the outbox, unless another task (or a caller further up this very stack) is at it: then that one does.
+    /// Delivers what is in the outbox, unless another task (or a caller further up this very stack)
+    /// is at it: then that one does.
     fn deliver(&self) {
         if std::mem::replace(&mut self.outbox().delivering, true) {
             return;
@@ -292,7 +309,8 @@ impl<T: Record> Store<T> {
             let batch = {
                 let mut outbox = self.outbox();
                 if outbox.queue.is_empty() {
-                    // Under the same lock as the look at the queue: whoever adds after this delivers.
+                    // Under the same lock as the look at the queue: whoever adds after this
+                    // delivers.
                     outbox.delivering = false;
                     delivery.over = true;
                     return;
@@ -351,9 +369,9 @@ impl<T: Record> Store<T> {
         self.read_state().table.pending()
     }
 
-    /// What a GET said of a pending write.
-    pub(crate) fn confirm(&self, pending: &Pending, found: Option<Observed<T>>) -> Verdict {
-        self.tell(|table| table.confirm(pending, found)).verdict
+    /// What a read at revision `at` said of a pending write.
+    pub(crate) fn confirm(&self, pending: &Pending, at: Revision, found: Option<Observed<T>>) {
+        self.tell(|table| table.confirm(pending, at, found));
     }
 }
 
@@ -377,7 +395,8 @@ impl<T> Drop for Delivery<'_, T> {
     }
 }
 
-/// True for the last state of an object: being deleted, nothing holds it back. kube-apiserver's `ShouldDeleteDuringUpdate` deletes it in the same request.
+/// True for the last state of an object: being deleted, nothing holds it back. kube-apiserver's
+/// `ShouldDeleteDuringUpdate` deletes it in the same request.
 fn finally_deleted(meta: &ObjectMeta) -> bool {
     meta.deletion_timestamp.is_some()
         && meta.finalizers.as_deref().unwrap_or_default().is_empty()

@@ -6,11 +6,12 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use tracing::Subscriber;
+use tracing::{Level, Subscriber};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::{EnvFilter, Layer, Registry, filter::ParseError, reload};
+use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -122,11 +123,17 @@ pub fn init(format: Format, filter: &str) -> Result<LogFilter, TelemetryError> {
     let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(parse(filter)?);
     tracing_subscriber::registry()
         .with(filter)
-        .with(writer(format))
+        .with(writer(format).with_filter(filter_fn(|about| is_safe(about.target(), *about.level()))))
         .try_init()?;
     Ok(LogFilter {
         handle: Arc::new(handle),
     })
+}
+
+/// Whether an event can be logged whatever the filter says: kube's client writes the whole body of an answer that it
+/// cannot decode into a warning, and the body may be a Secret's.
+fn is_safe(target: &str, level: Level) -> bool {
+    !target.starts_with("kube_client") || level == Level::ERROR
 }
 
 fn writer<S>(format: Format) -> Box<dyn Layer<S> + Send + Sync>
@@ -152,6 +159,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
+
+    #[test]
+    fn bodies_that_the_client_cannot_decode_are_never_logged() {
+        assert!(!is_safe("kube_client::client", Level::WARN));
+        assert!(!is_safe("kube_client::client", Level::DEBUG));
+        assert!(is_safe("pando_runtime::watch", Level::WARN));
+    }
 
     #[test]
     fn formats_are_read_and_others_named() {

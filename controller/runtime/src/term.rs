@@ -4,8 +4,9 @@ use std::marker::PhantomData;
 
 /// Proof that this process may write: every mutating call takes one by reference.
 ///
-/// Until leases exist there is one process and one term, so this is a constant of no size. Once the lease is there it will carry the lease's
-/// epoch and end with it; the calls that take it will not change.
+/// Until leases exist there is one process and one term, so this is a constant of no size. Once the
+/// lease is there it will carry the lease's epoch and end with it; the calls that take it will not
+/// change.
 #[derive(Debug, Clone)]
 pub struct Term {
     _private: PhantomData<()>,

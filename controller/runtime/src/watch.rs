@@ -1,14 +1,18 @@
 //! Feeding a [`Store`] from the API server, for ever.
 //!
-//! kube-runtime's `watcher` does the listing and watching; this module decides what it runs over and what to do when it fails:
+//! kube-runtime's `watcher` does the listing and watching; this module decides what it runs over
+//! and what to do when it fails:
 //!
-//! * It runs over [`Item`], which takes any object and is decoded afterwards, so that one object that cannot be read is one
-//!   fault and everything else goes on.
-//! * Lists are quorum reads in pages, whatever the options: the store's rules need a list to be no older than what was asked before it
-//!   (`resourceVersion=0` and streaming lists from version 0 do not promise that).
-//! * kube's watcher retries a watch that cannot be started with the same version for ever. Where that cannot help (the version is gone, or in
-//!   the future after a restore, or a frame was not readable and so an event is lost), it is thrown away and started anew with a list.
-//! * Written objects whose echo does not come are read once ([`Table::pending`](crate::store::table::Table::pending)).
+//! * It runs over [`Item`], which takes any object and is decoded afterwards, so that one object
+//!   that cannot be read is one fault and everything else goes on.
+//! * Lists are quorum reads in pages, whatever the options: the store's rules need a list to be no
+//!   older than what was asked before it (`resourceVersion=0` and streaming lists from version 0 do
+//!   not promise that).
+//! * kube's watcher retries a watch that cannot be started with the same version for ever. Where
+//!   that cannot help (the version is gone, or in the future after a restore, or a frame was not
+//!   readable and so an event is lost), it is thrown away and started anew with a list.
+//! * Written objects whose echo does not come are read once
+//!   ([`Table::pending`](crate::store::table::Table::pending)).
 
 mod item;
 mod pauses;
@@ -26,13 +30,14 @@ use pando_context::{Ctx, Instant, Stop};
 pub use self::item::Item;
 use self::item::Unplaced;
 use self::pauses::Pauses;
-use crate::store::{Fault, Key, Pending, Record, Store, Verdict};
+use crate::store::{Fault, Key, Pending, Record, Revision, Store, Verdict};
 
 /// Pause between two looks at writes without an echo and at a watch that has been failing.
 const TICK: Duration = Duration::from_secs(5);
 /// How many writes without an echo are read in one tick; the others wait for the next.
 const CONFIRMATIONS: usize = 16;
-/// A watch that has been tried again and has not failed for so many ticks is taken to work: a quiet one says nothing.
+/// A watch that has been tried again and has not failed for so many ticks is taken to work: a quiet
+/// one says nothing.
 const QUIET_TICKS: u32 = 3;
 /// After so many failures to continue a watch it starts anew with a list.
 const PATIENCE: u32 = 8;
@@ -48,7 +53,8 @@ pub struct Options {
     pub fields: Option<String>,
     /// Objects per list page, at least 1.
     pub page_size: u32,
-    /// How long the server keeps one watch request open, in whole seconds. A dead connection is noticed 5 s later at the latest.
+    /// How long the server keeps one watch request open, in whole seconds. A dead connection is
+    /// noticed 5 s later at the latest.
     pub timeout: Duration,
 }
 
@@ -83,7 +89,8 @@ pub enum Phase {
     Failing(String),
 }
 
-/// Feeds `store` with the objects that `options` select, until `ctx` ends: that is the only way this returns.
+/// Feeds `store` with the objects that `options` select, until `ctx` ends: that is the only way
+/// this returns.
 pub async fn run<T: Record>(ctx: Ctx, client: Client, store: Store<T>, options: Options) -> Stop {
     let feed = Feed { ctx: &ctx, client, store, options };
     match feed.run().await {
@@ -219,7 +226,8 @@ impl<T: Record> Feed<'_, T> {
         verdict
     }
 
-    /// Time has passed without an event: looks after writes without an echo, and notices that a watch works again.
+    /// Time has passed without an event: looks after writes without an echo, and notices that a
+    /// watch works again.
     async fn tick(&self, course: &mut Course) -> Result<(), Stop> {
         course.pending = self.confirm(&course.pending).await?;
         course.quiet_ticks += 1;
@@ -232,32 +240,43 @@ impl<T: Record> Feed<'_, T> {
         Ok(())
     }
 
-    /// Reads the writes whose echo has been missing for a whole tick. Returns those to look at in the next one.
+    /// Reads the writes whose echo has been missing for a whole tick. Returns those to look at in
+    /// the next one.
     async fn confirm(&self, before: &[Pending]) -> Result<Vec<Pending>, Stop> {
         let now = self.store.pending();
         let overdue = now.iter().filter(|pending| before.contains(pending)).take(CONFIRMATIONS);
         for pending in overdue {
-            let found = match self.ctx.run(self.look_up(&pending.key)).await? {
-                Ok(item) => item.and_then(|item| item.observe(self.store.resource()).ok()),
+            match self.ctx.run(self.look_up(&pending.key)).await? {
+                Ok(Some((at, item))) => {
+                    let seen = item.and_then(|item| item.observe(self.store.resource()).ok());
+                    self.store.confirm(pending, at, seen);
+                }
+                Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(kind = self.kind(), key = %pending.key, %error, "a write without an echo cannot be read");
-                    continue;
                 }
-            };
-            self.store.confirm(pending, found);
+            }
         }
         Ok(now)
     }
 
-    /// The object as the server has it now, if the options select it. A quorum read; the server serves a list by name like a GET.
-    async fn look_up(&self, key: &Key) -> Result<Option<Item>, ClientError> {
+    /// The object as the server has it at some revision from now on, if the options select it. It
+    /// is a list of one: unlike a GET, a list says at which revision it was made, obeys the
+    /// selectors, and is a quorum read just the same (the server looks up a name directly).
+    async fn look_up(&self, key: &Key) -> Result<Option<(Revision, Option<Item>)>, ClientError> {
         let mut fields = format!("metadata.name={}", key.name);
         if let Some(selected) = &self.options.fields {
             fields.push(',');
             fields.push_str(selected);
         }
-        let params = ListParams { label_selector: self.options.labels.clone(), field_selector: Some(fields), ..ListParams::default() };
-        Ok(self.api_of(key.namespace()).list(&params).await?.items.pop())
+        let params = ListParams {
+            label_selector: self.options.labels.clone(),
+            field_selector: Some(fields),
+            ..ListParams::default()
+        };
+        let mut list = self.api_of(key.namespace()).list(&params).await?;
+        let at = list.metadata.resource_version.as_deref().map(Revision::parse);
+        Ok(at.and_then(Result::ok).map(|at| (at, list.items.pop())))
     }
 
     fn failed(&self, error: &watcher::Error) {
@@ -315,7 +334,8 @@ impl<T: Record> Feed<'_, T> {
 /// True when kube's watcher would go on in a way that cannot succeed, or has lost an event.
 fn cannot_continue(error: &watcher::Error) -> bool {
     match error {
-        // 400: the server does not take the version; 404: the kind is not served now; 410: the version is gone; 504: it is in the future.
+        // 400: the server does not take the version; 404: the kind is not served now; 410: the
+        // version is gone; 504: it is in the future.
         watcher::Error::WatchStartFailed(ClientError::Api(status)) => matches!(status.code, 400 | 404 | 410 | 504),
         // A frame that was not JSON, or not an event: nobody knows what it said.
         watcher::Error::WatchFailed(ClientError::SerdeError(_) | ClientError::LinesCodecMaxLineLengthExceeded) => true,

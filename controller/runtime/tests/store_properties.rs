@@ -1,4 +1,5 @@
-//! The table against a model API server: one global sequence of revisions, a watch that lags, lists that are snapshots, replies that come late and in any order.
+//! The table against a model API server: one global sequence of revisions, a watch that lags, lists
+//! that are snapshots, replies that come late and in any order.
 //!
 //! `PANDO_SLOW=1` runs the sweep of a million cases, `PANDO_SEED=<n>` one case with its history.
 
@@ -63,7 +64,7 @@ fn a_million_histories() {
     if std::env::var_os("PANDO_SLOW").is_none() {
         return;
     }
-    let began = std::time::Instant::now();
+    let began = pando_context::Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let share = 1_000_000_u64.div_ceil(threads);
     std::thread::scope(|scope| {

@@ -102,7 +102,12 @@ impl Server {
     }
 
     fn lists_made(&self) -> usize {
-        self.requests.lock().unwrap().iter().filter(|uri| !uri.contains("watch=true") && !uri.contains("fieldSelector")).count()
+        self.requests
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|uri| !uri.contains("watch=true") && !uri.contains("fieldSelector"))
+            .count()
     }
 }
 
@@ -159,9 +164,8 @@ async fn until(ctx: &Ctx, what: &str, mut so: impl FnMut() -> bool) {
 
 #[pando_context::test(paused, foreign_tasks)]
 async fn one_unreadable_object_is_one_fault_and_the_others_go_on(root: &Scope) {
-    let server = Server::default()
-        .list(&[config_map("a", 5, "1"), unreadable("b", 6), config_map("c", 7, "1")], 10)
-        .watch(
+    let server =
+        Server::default().list(&[config_map("a", 5, "1"), unreadable("b", 6), config_map("c", 7, "1")], 10).watch(
             &[
                 frame("ADDED", &unreadable("d", 11)),
                 frame("MODIFIED", &unreadable("a", 12)),
@@ -252,7 +256,12 @@ async fn after_a_frame_that_nobody_can_read_everything_is_listed_again(root: &Sc
 
 #[pando_context::test(paused, foreign_tasks)]
 async fn a_server_that_comes_back_is_noticed_and_meanwhile_the_failure_is_told(root: &Scope) {
-    let broken = || Reply::Json(500, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": "etcd is away"}));
+    let broken = || {
+        Reply::Json(
+            500,
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": "etcd is away"}),
+        )
+    };
     let server = Server::default().list_reply(broken()).list_reply(broken()).list_reply(broken());
     let store = store();
     start(root.ctx(), &server, &store);
@@ -265,7 +274,10 @@ async fn a_server_that_comes_back_is_noticed_and_meanwhile_the_failure_is_told(r
 
 #[pando_context::test(paused, foreign_tasks)]
 async fn a_watch_that_works_again_but_is_quiet_is_not_reported_as_failing_for_ever(root: &Scope) {
-    let broken = Reply::Json(500, json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": "etcd is away"}));
+    let broken = Reply::Json(
+        500,
+        json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "message": "etcd is away"}),
+    );
     let server = Server::default().list(&[], 10).watch_reply(broken).watch(&[], None);
     let store = store();
     start(root.ctx(), &server, &store);
@@ -299,7 +311,8 @@ async fn a_write_whose_echo_never_comes_is_read_once_and_settled(root: &Scope) {
 async fn a_list_in_pages_is_one_list(root: &Scope) {
     let mut first = list(&[config_map("a", 5, "1")], 10);
     first["metadata"]["continue"] = json!("next");
-    let server = Server::default().list_reply(Reply::Json(200, first)).list(&[config_map("b", 6, "1")], 10).watch(&[], None);
+    let server =
+        Server::default().list_reply(Reply::Json(200, first)).list(&[config_map("b", 6, "1")], 10).watch(&[], None);
     let store = store();
     start(root.ctx(), &server, &store);
     store.synced(root.ctx()).await.unwrap();

@@ -17,9 +17,7 @@ impl GoDuration {
 
 /// A duration that cannot be read; the text says what can.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is not a duration: write numbers with units ns, us, ms, s, m or h, such as 10s or 1h30m"
-)]
+#[error("{0:?} is not a duration: write numbers with units ns, us, ms, s, m or h, such as 10s or 1h30m")]
 pub(crate) struct InvalidDuration(String);
 
 impl FromStr for GoDuration {
@@ -29,9 +27,7 @@ impl FromStr for GoDuration {
         if text == "0" {
             return Ok(Self(Duration::ZERO));
         }
-        parts(text)
-            .map(Self)
-            .ok_or_else(|| InvalidDuration(text.to_owned()))
+        parts(text).map(Self).ok_or_else(|| InvalidDuration(text.to_owned()))
     }
 }
 
@@ -43,10 +39,7 @@ fn parts(text: &str) -> Option<Duration> {
     }
     while !rest.is_empty() {
         let (number, tail) = rest.split_at(rest.find(|c: char| c != '.' && !c.is_ascii_digit())?);
-        let (unit, tail) = tail.split_at(
-            tail.find(|c: char| c == '.' || c.is_ascii_digit())
-                .unwrap_or(tail.len()),
-        );
+        let (unit, tail) = tail.split_at(tail.find(|c: char| c == '.' || c.is_ascii_digit()).unwrap_or(tail.len()));
         total = total.checked_add(part(number, unit)?)?;
         rest = tail;
     }
@@ -68,20 +61,10 @@ fn part(number: &str, unit: &str) -> Option<Duration> {
     if (whole.is_empty() && fraction.is_empty()) || fraction.len() > 15 {
         return None;
     }
-    let whole: u128 = if whole.is_empty() {
-        0
-    } else {
-        whole.parse().ok()?
-    };
+    let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().ok()? };
     let scale = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
-    let fraction: u128 = if fraction.is_empty() {
-        0
-    } else {
-        fraction.parse().ok()?
-    };
-    let nanos = whole
-        .checked_mul(unit)?
-        .checked_add(fraction.checked_mul(unit)? / scale)?;
+    let fraction: u128 = if fraction.is_empty() { 0 } else { fraction.parse().ok()? };
+    let nanos = whole.checked_mul(unit)?.checked_add(fraction.checked_mul(unit)? / scale)?;
     Some(Duration::from_nanos(u64::try_from(nanos).ok()?))
 }
 

@@ -31,10 +31,7 @@ impl FromStr for Endpoint {
     type Err = InvalidEndpoint;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = |why| InvalidEndpoint {
-            url: text.to_owned(),
-            why,
-        };
+        let invalid = |why| InvalidEndpoint { url: text.to_owned(), why };
         let uri: Uri = text.parse().map_err(|_| invalid("it is not a URL"))?;
         if uri.scheme_str() != Some("https") {
             return Err(invalid("the member's token may only travel over https"));
@@ -42,10 +39,7 @@ impl FromStr for Endpoint {
         if uri.host().is_none_or(str::is_empty) {
             return Err(invalid("it has no host"));
         }
-        if uri
-            .authority()
-            .is_some_and(|authority| authority.as_str().contains('@'))
-        {
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(invalid("it holds a user name"));
         }
         if uri.query().is_some() || text.contains('#') {

@@ -32,10 +32,7 @@ impl FromStr for SkippedNamespace {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let pattern = NamespacePattern::parse(text).map_err(|_| InvalidPattern(text.to_owned()))?;
-        Ok(Self {
-            text: text.to_owned(),
-            pattern,
-        })
+        Ok(Self { text: text.to_owned(), pattern })
     }
 }
 
@@ -61,36 +58,21 @@ impl SkippedApis {
             group => format!("{group}/{version}"),
         };
         skipped.groups.extend(self.groups.iter().cloned());
-        skipped.api_versions.extend(
-            self.versions
-                .iter()
-                .map(|(group, version)| api_version(group, version)),
-        );
-        let kinds = self
-            .kinds
-            .iter()
-            .map(|(group, version, kind)| (api_version(group, version), kind.clone()));
+        skipped.api_versions.extend(self.versions.iter().map(|(group, version)| api_version(group, version)));
+        let kinds = self.kinds.iter().map(|(group, version, kind)| (api_version(group, version), kind.clone()));
         skipped.kinds.extend(kinds);
     }
 
     fn insert(&mut self, token: &str) -> Result<(), InvalidApis> {
         let invalid = || InvalidApis(token.to_owned());
-        let is_version = |text: &str| {
-            text.strip_prefix('v')
-                .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        };
+        let is_version =
+            |text: &str| text.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
         let (group, rest) = match token.split_once('/') {
             // `v1/Kind,Kind` is the core group, which has no name.
             Some((version, kinds)) if is_version(version) => {
-                return self
-                    .insert_kinds("", version, kinds)
-                    .map_err(|()| invalid());
+                return self.insert_kinds("", version, kinds).map_err(|()| invalid());
             }
-            Some((group, rest)) => (
-                group,
-                rest.split_once('/')
-                    .map_or((rest, None), |(v, kinds)| (v, Some(kinds))),
-            ),
+            Some((group, rest)) => (group, rest.split_once('/').map_or((rest, None), |(v, kinds)| (v, Some(kinds)))),
             None => (token, ("", None)),
         };
         match rest {
@@ -101,8 +83,7 @@ impl SkippedApis {
                 self.versions.insert((group.to_owned(), version.to_owned()));
             }
             (version, Some(kinds)) if !group.is_empty() && is_version(version) => {
-                self.insert_kinds(group, version, kinds)
-                    .map_err(|()| invalid())?;
+                self.insert_kinds(group, version, kinds).map_err(|()| invalid())?;
             }
             _ => return Err(invalid()),
         }
@@ -116,8 +97,7 @@ impl SkippedApis {
             if !kind.starts_with(|c: char| c.is_ascii_uppercase()) {
                 return Err(());
             }
-            self.kinds
-                .insert((group.to_owned(), version.to_owned(), kind.to_owned()));
+            self.kinds.insert((group.to_owned(), version.to_owned(), kind.to_owned()));
         }
         Ok(())
     }
@@ -125,9 +105,7 @@ impl SkippedApis {
 
 /// A list of kinds that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} names no API: write group, group/version, group/version/Kind,Kind or v1/Kind; join several with `;`"
-)]
+#[error("{0:?} names no API: write group, group/version, group/version/Kind,Kind or v1/Kind; join several with `;`")]
 pub(crate) struct InvalidApis(String);
 
 impl FromStr for SkippedApis {
@@ -135,11 +113,7 @@ impl FromStr for SkippedApis {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let mut skipped = Self::default();
-        for token in text
-            .split(';')
-            .map(str::trim)
-            .filter(|token| !token.is_empty())
-        {
+        for token in text.split(';').map(str::trim).filter(|token| !token.is_empty()) {
             skipped.insert(token)?;
         }
         Ok(skipped)

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::time::Duration;
 
@@ -14,10 +9,7 @@ fn parse(line: &str) -> Result<Cli, String> {
 }
 
 fn controller(flags: &str) -> ControllerArgs {
-    match parse(format!("pando controller {flags}").trim())
-        .unwrap()
-        .command
-    {
+    match parse(format!("pando controller {flags}").trim()).unwrap().command {
         Command::Controller(args) => *args,
         other => panic!("{other:?}"),
     }
@@ -31,33 +23,14 @@ fn the_command_line_is_well_formed() {
 #[test]
 fn defaults_are_karmadas() {
     let args = controller("");
-    assert_eq!(
-        args.cluster_status_update_frequency.get(),
-        Duration::from_secs(10)
-    );
-    assert_eq!(
-        args.cluster_failure_threshold.get(),
-        Duration::from_secs(30)
-    );
-    assert_eq!(
-        args.cluster_success_threshold.get(),
-        Duration::from_secs(30)
-    );
-    assert_eq!(
-        args.health_probe_bind_address.get().unwrap().to_string(),
-        "0.0.0.0:10357"
-    );
-    assert_eq!(
-        args.metrics_bind_address.get().unwrap().to_string(),
-        "0.0.0.0:8080"
-    );
+    assert_eq!(args.cluster_status_update_frequency.get(), Duration::from_secs(10));
+    assert_eq!(args.cluster_failure_threshold.get(), Duration::from_secs(30));
+    assert_eq!(args.cluster_success_threshold.get(), Duration::from_secs(30));
+    assert_eq!(args.health_probe_bind_address.get().unwrap().to_string(), "0.0.0.0:10357");
+    assert_eq!(args.metrics_bind_address.get().unwrap().to_string(), "0.0.0.0:8080");
     assert_eq!(args.concurrency.concurrent_work_syncs, 5);
     assert_eq!(args.concurrency.concurrent_namespace_syncs, 1);
-    assert!(
-        args.skipped_propagating_namespaces
-            .iter()
-            .any(|skipped| skipped.pattern().matches("kube-system"))
-    );
+    assert!(args.skipped_propagating_namespaces.iter().any(|skipped| skipped.pattern().matches("kube-system")));
     assert_eq!(args.log_filter(), "info");
 }
 
@@ -80,9 +53,7 @@ fn durations_are_read_and_printed_as_go_does() {
         ("1500us", 1_500_000, "1500us"),
         (".5h", 1_800_000_000_000, "30m"),
     ] {
-        let read: GoDuration = text
-            .parse()
-            .unwrap_or_else(|error| panic!("{text}: {error}"));
+        let read: GoDuration = text.parse().unwrap_or_else(|error| panic!("{text}: {error}"));
         assert_eq!(read.get(), Duration::from_nanos(nanos), "{text}");
         assert_eq!(read.to_string(), printed, "{text}");
     }
@@ -90,17 +61,7 @@ fn durations_are_read_and_printed_as_go_does() {
 
 #[test]
 fn what_go_would_refuse_is_refused() {
-    for text in [
-        "",
-        "10",
-        "s",
-        "10 s",
-        "-1s",
-        "1d",
-        "1..5s",
-        "1s2",
-        "99999999999h",
-    ] {
+    for text in ["", "10", "s", "10 s", "-1s", "1d", "1..5s", "1s2", "99999999999h"] {
         assert!(text.parse::<GoDuration>().is_err(), "{text:?}");
     }
 }
@@ -116,11 +77,7 @@ fn addresses_are_read_as_go_programs_take_them() {
         ("off", None),
     ] {
         let read: BindAddress = text.parse().unwrap();
-        assert_eq!(
-            read.get().map(|address| address.to_string()).as_deref(),
-            expected,
-            "{text}"
-        );
+        assert_eq!(read.get().map(|address| address.to_string()).as_deref(), expected, "{text}");
     }
     for text in ["8080", "example.com:80", ":99999", "1.2.3.4"] {
         assert!(text.parse::<BindAddress>().is_err(), "{text}");
@@ -140,9 +97,7 @@ fn a_namespace_pattern_matches_whole_names_only() {
 #[test]
 fn kinds_are_skipped_by_group_version_or_kind() {
     let given: SkippedApis =
-        "batch;networking.k8s.io/v1beta1;apps/v1/Deployment,StatefulSet;v1/Node,v1/Pod"
-            .parse()
-            .unwrap();
+        "batch;networking.k8s.io/v1beta1;apps/v1/Deployment,StatefulSet;v1/Node,v1/Pod".parse().unwrap();
     let mut skipped = pando_core::policy_match::Skipped::default();
     given.add_to(&mut skipped);
     for (api_version, kind, expected) in [
@@ -154,11 +109,7 @@ fn kinds_are_skipped_by_group_version_or_kind() {
         ("v1", "Pod", true),
         ("v1", "ConfigMap", false),
     ] {
-        assert_eq!(
-            skipped.skips_kind(api_version, kind),
-            expected,
-            "{api_version} {kind}"
-        );
+        assert_eq!(skipped.skips_kind(api_version, kind), expected, "{api_version} {kind}");
     }
     for text in ["apps/v1/deployment", "apps/one", "/v1", "a/v1/B/C,d"] {
         assert!(text.parse::<SkippedApis>().is_err(), "{text}");
@@ -168,29 +119,15 @@ fn kinds_are_skipped_by_group_version_or_kind() {
 #[test]
 fn a_member_address_must_keep_the_token_secret() {
     let read = |text: &str| text.parse::<Endpoint>();
-    assert_eq!(
-        read("https://10.0.0.1:6443/").unwrap().as_str(),
-        "https://10.0.0.1:6443"
-    );
-    for text in [
-        "http://10.0.0.1",
-        "https://",
-        "https://u:p@h",
-        "https://h?x=1",
-        "10.0.0.1:6443",
-        "nonsense url",
-    ] {
+    assert_eq!(read("https://10.0.0.1:6443/").unwrap().as_str(), "https://10.0.0.1:6443");
+    for text in ["http://10.0.0.1", "https://", "https://u:p@h", "https://h?x=1", "10.0.0.1:6443", "nonsense url"] {
         assert!(read(text).is_err(), "{text}");
     }
 }
 
 #[test]
 fn a_cluster_name_that_derived_names_could_not_hold_is_refused() {
-    let refused = parse(&format!(
-        "pando join {} --cluster-kubeconfig f",
-        "a".repeat(49)
-    ))
-    .unwrap_err();
+    let refused = parse(&format!("pando join {} --cluster-kubeconfig f", "a".repeat(49))).unwrap_err();
     assert!(refused.contains("48"), "{refused}");
 }
 

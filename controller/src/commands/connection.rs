@@ -7,13 +7,17 @@ use std::time::Duration;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
-use pando_context::{Ctx, Kind};
+use pando_context::{Ctx, Kind, Stop};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 /// How long one request may take, from dialling to the last byte.
 const DEADLINE: Duration = Duration::from_secs(20);
+
+/// How often a read is tried when the server is not ready to answer it, and the pause in between.
+const PATIENCE: usize = 10;
+const PAUSE: Duration = Duration::from_millis(500);
 
 static REQUEST: Kind = Kind::new("request");
 
@@ -79,9 +83,7 @@ pub(crate) enum RequestError {
         code: u16,
     },
     /// The server does not know the kind.
-    #[error(
-        "{side} {endpoint} does not serve {kind}: run `pando crds | kubectl apply --server-side -f -` there first"
-    )]
+    #[error("{side} {endpoint} does not serve {kind}: run `pando crds | kubectl apply --server-side -f -` there first")]
     NotServed {
         /// Hub or member.
         side: &'static str,
@@ -121,24 +123,14 @@ impl<S: Side> Connection<S> {
     ///
     /// When certificates, keys or a credential program of the kubeconfig cannot be used.
     pub(crate) fn new(ctx: &Ctx, config: Config) -> Result<Self, RequestError> {
-        let endpoint = config
-            .cluster_url
-            .to_string()
-            .trim_end_matches('/')
-            .to_owned();
+        let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let default_namespace = config.default_namespace.clone();
         let client = Client::try_from(config).map_err(|error| RequestError::Credentials {
             side: S::NAME,
             endpoint: endpoint.clone(),
             why: innermost(&error),
         })?;
-        Ok(Self {
-            ctx: ctx.clone(),
-            client,
-            endpoint,
-            default_namespace,
-            side: PhantomData,
-        })
+        Ok(Self { ctx: ctx.clone(), client, endpoint, default_namespace, side: PhantomData })
     }
 
     /// The address of the API server.
@@ -149,6 +141,11 @@ impl<S: Side> Connection<S> {
     /// The namespace of the kubeconfig's context, `default` without one.
     pub(crate) fn default_namespace(&self) -> &str {
         &self.default_namespace
+    }
+
+    /// Waits as part of the command.
+    pub(crate) async fn pause(&self, time: Duration) -> Result<(), Stop> {
+        self.ctx.sleep(time).await
     }
 
     /// Objects without a namespace, or of all namespaces.
@@ -165,13 +162,8 @@ impl<S: Side> Connection<S> {
     }
 
     /// Reads an object; none when it does not exist.
-    pub(crate) async fn find<K: Object>(
-        &self,
-        api: &Api<K>,
-        name: &str,
-    ) -> Result<Option<K>, RequestError> {
-        let found = self.request::<K, _>("read", api, name, api.get(name)).await;
-        match found {
+    pub(crate) async fn find<K: Object>(&self, api: &Api<K>, name: &str) -> Result<Option<K>, RequestError> {
+        match self.patiently(async || self.request::<K, _>("read", api, name, api.get(name)).await).await {
             Err(RequestError::Refused { code: 404, .. }) => Ok(None),
             found => found.map(Some),
         }
@@ -180,83 +172,61 @@ impl<S: Side> Connection<S> {
     /// Reads every object, without paging: these lists are short.
     pub(crate) async fn list<K: Object>(&self, api: &Api<K>) -> Result<Vec<K>, RequestError> {
         let params = ListParams::default();
-        let list = self
-            .request::<K, _>("list", api, "", api.list(&params))
-            .await?;
+        let list = self.patiently(async || self.request::<K, _>("list", api, "", api.list(&params)).await).await?;
         Ok(list.items)
     }
 
+    /// Reads again while the server asks for patience, as it does for a second after a CRD was created.
+    async fn patiently<T>(&self, read: impl AsyncFn() -> Result<T, RequestError>) -> Result<T, RequestError> {
+        for _ in 1..PATIENCE {
+            match read().await {
+                Err(RequestError::Refused { code: 429 | 503, .. }) if self.ctx.sleep(PAUSE).await.is_ok() => {}
+                other => return other,
+            }
+        }
+        read().await
+    }
+
     /// Creates an object; an existing one is an error.
-    pub(crate) async fn create<K: Object>(
-        &self,
-        api: &Api<K>,
-        object: &K,
-    ) -> Result<K, RequestError> {
-        let params = PostParams {
-            dry_run: false,
-            field_manager: Some(MANAGER.to_owned()),
-        };
+    pub(crate) async fn create<K: Object>(&self, api: &Api<K>, object: &K) -> Result<K, RequestError> {
+        let params = PostParams { dry_run: false, field_manager: Some(MANAGER.to_owned()) };
         let name = object.name_any();
-        self.request::<K, _>("create", api, &name, api.create(&params, object))
-            .await
+        self.request::<K, _>("create", api, &name, api.create(&params, object)).await
     }
 
     /// Writes our fields of an object by server-side apply, creating it if need be.
-    pub(crate) async fn apply<K: Object>(
-        &self,
-        api: &Api<K>,
-        object: &K,
-    ) -> Result<K, RequestError> {
+    pub(crate) async fn apply<K: Object>(&self, api: &Api<K>, object: &K) -> Result<K, RequestError> {
         let params = PatchParams::apply(MANAGER).force();
         let name = object.name_any();
         let patch = Patch::Apply(object);
-        self.request::<K, _>("write", api, &name, api.patch(&name, &params, &patch))
-            .await
+        self.request::<K, _>("write", api, &name, api.patch(&name, &params, &patch)).await
     }
 
-    /// Changes fields of exactly this version of an object by merge patch.
+    /// Changes fields of exactly this object by merge patch: of this version, if it carries one.
     pub(crate) async fn change<K: Object>(
         &self,
         api: &Api<K>,
         object: &K,
         mut patch: Value,
     ) -> Result<K, RequestError> {
-        if let Some(metadata) = patch.as_object_mut().map(|patch| {
-            patch
-                .entry("metadata")
-                .or_insert_with(|| Value::Object(serde_json::Map::new()))
-        }) {
-            metadata["uid"] = object.uid().into();
-            metadata["resourceVersion"] = object.resource_version().into();
+        patch["metadata"]["uid"] = object.uid().into();
+        if let Some(version) = object.resource_version() {
+            patch["metadata"]["resourceVersion"] = version.into();
         }
-        let params = PatchParams {
-            field_manager: Some(MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let name = object.name_any();
         let patch = Patch::Merge(&patch);
-        self.request::<K, _>("change", api, &name, api.patch(&name, &params, &patch))
-            .await
+        self.request::<K, _>("change", api, &name, api.patch(&name, &params, &patch)).await
     }
 
     /// Deletes exactly this object; one that is gone already is fine.
-    pub(crate) async fn delete<K: Object>(
-        &self,
-        api: &Api<K>,
-        object: &K,
-    ) -> Result<(), RequestError> {
+    pub(crate) async fn delete<K: Object>(&self, api: &Api<K>, object: &K) -> Result<(), RequestError> {
         let params = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: object.uid(),
-                resource_version: object.resource_version(),
-            }),
+            preconditions: Some(Preconditions { uid: object.uid(), resource_version: object.resource_version() }),
             ..DeleteParams::background()
         };
         let name = object.name_any();
-        match self
-            .request::<K, _>("delete", api, &name, api.delete(&name, &params))
-            .await
-        {
+        match self.request::<K, _>("delete", api, &name, api.delete(&name, &params)).await {
             Err(RequestError::Refused { code: 404, .. }) => Ok(()),
             deleted => deleted.map(drop),
         }
@@ -274,47 +244,25 @@ impl<S: Side> Connection<S> {
         let (side, endpoint) = (S::NAME, self.endpoint.clone());
         match self.ctx.timeout(&REQUEST, DEADLINE, request).await {
             Ok(Ok(answer)) => Ok(answer),
-            Err(_stop) => Err(RequestError::Deadline {
-                side,
-                endpoint,
-                what,
-            }),
+            Err(_stop) => Err(RequestError::Deadline { side, endpoint, what }),
             // Without a reason the path itself is unknown: the kind is not served, which is not "no such object".
-            Ok(Err(kube::Error::Api(status)))
-                if status.code == 404 && status.reason != "NotFound" =>
-            {
-                Err(RequestError::NotServed {
-                    side,
-                    endpoint,
-                    kind: format!("{}.{}", K::plural(&()), K::group(&())),
-                })
+            Ok(Err(kube::Error::Api(status))) if status.code == 404 && status.reason != "NotFound" => {
+                Err(RequestError::NotServed { side, endpoint, kind: format!("{}.{}", K::plural(&()), K::group(&())) })
             }
             Ok(Err(kube::Error::Api(status))) => Err(RequestError::Refused {
                 side,
                 endpoint,
                 what,
-                why: if status.message.is_empty() {
-                    status.reason.clone()
-                } else {
-                    status.message.clone()
-                },
+                why: if status.message.is_empty() { status.reason.clone() } else { status.message.clone() },
                 code: status.code,
             }),
-            Ok(Err(error)) => Err(RequestError::Unreachable {
-                side,
-                endpoint,
-                what,
-                why: innermost(&error),
-            }),
+            Ok(Err(error)) => Err(RequestError::Unreachable { side, endpoint, what, why: innermost(&error) }),
         }
     }
 }
 
 /// Kinds a command reads and writes.
-pub(crate) trait Object:
-    Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned
-{
-}
+pub(crate) trait Object: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned {}
 impl<K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned> Object for K {}
 
 /// Who the commands are in `managedFields`.

@@ -52,16 +52,9 @@ pub(crate) async fn run(ctx: &Ctx, args: &GetArgs) -> Result<(), Error> {
     let wide = args.output == Some(ListFormat::Wide);
     let (shown, nothing) = match args.kind {
         GetKind::Clusters => {
-            let clusters = named(
-                "clusters",
-                hub.list(&hub.all::<Cluster>()).await?,
-                &args.names,
-            )?;
+            let clusters = named("clusters", hub.list(&hub.all::<Cluster>()).await?, &args.names)?;
             let table = clusters::table(&clusters, wide, now);
-            (
-                Shown::of(&clusters, table)?,
-                "No clusters joined yet.".to_owned(),
-            )
+            (Shown::of(&clusters, table)?, "No clusters joined yet.".to_owned())
         }
         GetKind::Bindings => bindings(&hub, args, wide, now).await?,
     };
@@ -72,32 +65,21 @@ pub(crate) async fn run(ctx: &Ctx, args: &GetArgs) -> Result<(), Error> {
     Ok(())
 }
 
-async fn bindings(
-    hub: &Hub,
-    args: &GetArgs,
-    wide: bool,
-    now: Timestamp,
-) -> Result<(Shown, String), Error> {
+async fn bindings(hub: &Hub, args: &GetArgs, wide: bool, now: Timestamp) -> Result<(Shown, String), Error> {
     if args.all_namespaces {
         let namespaced: Vec<ResourceBinding> = hub.list(&hub.all()).await?;
         let wide_ones: Vec<ClusterResourceBinding> = hub.list(&hub.all()).await?;
         let namespaced = keep(namespaced, &args.names);
         let wide_ones = keep(wide_ones, &args.names);
-        let rows = namespaced
-            .iter()
-            .map(bindings::Row::namespaced)
-            .chain(wide_ones.iter().map(bindings::Row::cluster_scoped));
+        let rows =
+            namespaced.iter().map(bindings::Row::namespaced).chain(wide_ones.iter().map(bindings::Row::cluster_scoped));
         let table = bindings::table(rows.collect(), wide, now);
         let mut shown = Shown::of(&namespaced, table)?;
         shown.objects.extend(values(&wide_ones)?);
         return Ok((shown, "No bindings found.".to_owned()));
     }
     let namespace = args.namespace.as_deref().unwrap_or(hub.default_namespace());
-    let found = named(
-        "bindings",
-        hub.list(&hub.within::<ResourceBinding>(namespace)).await?,
-        &args.names,
-    )?;
+    let found = named("bindings", hub.list(&hub.within::<ResourceBinding>(namespace)).await?, &args.names)?;
     let rows = found.iter().map(bindings::Row::namespaced).collect();
     let table = bindings::table(rows, wide, now);
     let nothing = format!("No bindings found in namespace {namespace}; -A shows all.");
@@ -112,10 +94,7 @@ struct Shown {
 
 impl Shown {
     fn of<K: Object>(objects: &[K], table: String) -> Result<Self, serde_json::Error> {
-        Ok(Self {
-            table,
-            objects: values(objects)?,
-        })
+        Ok(Self { table, objects: values(objects)? })
     }
 
     /// The text to print; none for an empty table, as in kubectl.
@@ -141,18 +120,9 @@ impl Shown {
 
 /// `cluster.cluster.karmada.io/bj-prod`
 fn qualified_name(object: &Value) -> String {
-    let text = |pointer: &str| {
-        object
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
     let group = text("/apiVersion").split('/').next().unwrap_or_default();
-    format!(
-        "{}.{group}/{}\n",
-        text("/kind").to_lowercase(),
-        text("/metadata/name")
-    )
+    format!("{}.{group}/{}\n", text("/kind").to_lowercase(), text("/metadata/name"))
 }
 
 fn values<K: Serialize + Object>(objects: &[K]) -> Result<Vec<Value>, serde_json::Error> {
@@ -160,7 +130,7 @@ fn values<K: Serialize + Object>(objects: &[K]) -> Result<Vec<Value>, serde_json
         .iter()
         .map(|object| {
             let mut object = object.clone();
-            object.managed_fields_mut().clear();
+            object.meta_mut().managed_fields = None;
             serde_json::to_value(object)
         })
         .collect()
@@ -172,17 +142,10 @@ fn keep<K: Object>(objects: Vec<K>, names: &[String]) -> Vec<K> {
 }
 
 /// The objects of these names; every name must exist.
-fn named<K: Object>(
-    kind: &'static str,
-    objects: Vec<K>,
-    names: &[String],
-) -> Result<Vec<K>, Error> {
+fn named<K: Object>(kind: &'static str, objects: Vec<K>, names: &[String]) -> Result<Vec<K>, Error> {
     let exists = |name: &String| objects.iter().any(|object| object.name_any() == *name);
     if let Some(missing) = names.iter().find(|name| !exists(name)) {
-        return Err(Error::NotFound {
-            kind,
-            name: missing.clone(),
-        });
+        return Err(Error::NotFound { kind, name: missing.clone() });
     }
     Ok(keep(objects, names))
 }
@@ -195,9 +158,7 @@ fn condition<'a>(conditions: &'a [Condition], kind: &str) -> &'a str {
 
 /// The first thing that is not as it should be, in the words of its condition.
 fn complaint(conditions: &[Condition]) -> String {
-    let bad = conditions
-        .iter()
-        .find(|condition| condition.status != "True");
+    let bad = conditions.iter().find(|condition| condition.status != "True");
     bad.map(|condition| match condition.message.is_empty() {
         true => condition.reason.clone(),
         false => format!("{}: {}", condition.reason, condition.message),

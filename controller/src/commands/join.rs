@@ -18,7 +18,7 @@ mod register;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::ResourceExt as _;
 use pando_api::cluster::Cluster;
-use pando_context::Ctx;
+use pando_context::{Ctx, Stop};
 
 use super::connection::{Connection, Hub, Member, RequestError, Side};
 use super::version::object;
@@ -49,6 +49,15 @@ pub(crate) enum Error {
         /// What was wrong.
         what: String,
     },
+    /// An earlier unjoin is not through yet.
+    #[error("namespace {name} in the member is being deleted: try again when it is gone")]
+    NamespaceLeaving {
+        /// The namespace for credentials.
+        name: String,
+    },
+    /// The command itself was told to end.
+    #[error("stopped while waiting: {0}")]
+    Stopped(#[from] Stop),
     /// The Cluster cannot be printed.
     #[error("cannot print: {0}")]
     Print(#[from] serde_json::Error),
@@ -67,11 +76,7 @@ pub(super) struct ClusterId(pub(super) String);
 ///
 /// See [`Error`]. What was written before a failure is picked up by the next attempt.
 pub(crate) async fn run(ctx: &Ctx, args: &JoinArgs) -> Result<(), Error> {
-    let selected = kubeconfig::from_file(
-        &args.cluster_kubeconfig,
-        args.member.cluster_context.as_deref(),
-    )
-    .await?;
+    let selected = kubeconfig::from_file(&args.cluster_kubeconfig, args.member.cluster_context.as_deref()).await?;
     let address = Address::of(args, &selected)?;
     let hub = Hub::new(ctx, kubeconfig::hub_config(&args.hub).await?)?;
     let member = Member::new(ctx, selected.config)?;
@@ -80,11 +85,7 @@ pub(crate) async fn run(ctx: &Ctx, args: &JoinArgs) -> Result<(), Error> {
     let id = identity(&member).await?;
     let joined: Vec<Cluster> = hub.list(&hub.all()).await?;
     let admission = admission::decide(&args.name, &id, &federation, &joined)?;
-    terminal::progress(format_args!(
-        "member {}: cluster id {}",
-        member.endpoint(),
-        id.0
-    ));
+    terminal::progress(format_args!("member {}: cluster id {}", member.endpoint(), id.0));
     member::claimable(&member, args, &federation).await?;
     if args.dry_run {
         terminal::progress(admission.would(&args.name));
@@ -94,25 +95,24 @@ pub(crate) async fn run(ctx: &Ctx, args: &JoinArgs) -> Result<(), Error> {
 
     let tokens = member::prepare(&member, args, &federation).await?;
     let cluster = register::register(&hub, args, &address, id, admission, &tokens).await?;
-    Ok(match args.output {
+    let text = match args.output {
         // Karmada's words, which scripts look for.
-        None => terminal::result(&format!("cluster({}) is joined successfully\n", args.name))?,
+        None => format!("cluster({}) is joined successfully\n", args.name),
         Some(format) => {
             let mut cluster = cluster;
-            cluster.managed_fields_mut().clear();
-            terminal::result(&object(&serde_json::to_value(cluster)?, format))?;
+            cluster.metadata.managed_fields = None;
+            object(&serde_json::to_value(cluster)?, format)
         }
-    })
+    };
+    Ok(terminal::result(&text)?)
 }
 
 /// Reads who a cluster is.
 pub(super) async fn identity<S: Side>(connection: &Connection<S>) -> Result<ClusterId, Error> {
     let found: Option<Namespace> = connection.find(&connection.all(), "kube-system").await?;
     let uid = found.and_then(|namespace| namespace.uid());
-    uid.map(ClusterId).ok_or_else(|| Error::Nonsense {
-        side: S::NAME,
-        what: "no namespace kube-system with a uid".to_owned(),
-    })
+    uid.map(ClusterId)
+        .ok_or_else(|| Error::Nonsense { side: S::NAME, what: "no namespace kube-system with a uid".to_owned() })
 }
 
 /// How the controller will reach the member.
@@ -131,8 +131,7 @@ impl Address {
             Some(endpoint) => endpoint.clone(),
             None => {
                 let url = config.cluster_url.to_string();
-                url.parse()
-                    .map_err(|error: InvalidEndpoint| Error::Endpoint(error.into()))?
+                url.parse().map_err(|error: InvalidEndpoint| Error::Endpoint(error.into()))?
             }
         };
         if let Some(name) = &config.tls_server_name {

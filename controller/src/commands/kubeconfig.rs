@@ -54,14 +54,8 @@ pub(crate) async fn hub_config(args: &HubArgs) -> Result<Config, Error> {
             let from = "the default kubeconfig";
             Ok(select(found, args.context.as_deref(), from).await?.config)
         }
-        Err(absent) if args.context.is_some() => Err(Error::Nowhere {
-            source: absent.into(),
-        }),
-        Err(_) => Config::incluster()
-            .map(tuned)
-            .map_err(|error| Error::Nowhere {
-                source: error.into(),
-            }),
+        Err(absent) if args.context.is_some() => Err(Error::Nowhere { source: absent.into() }),
+        Err(_) => Config::incluster().map(tuned).map_err(|error| Error::Nowhere { source: error.into() }),
     }
 }
 
@@ -79,47 +73,27 @@ pub(crate) struct Selected {
 ///
 /// When the file or the context cannot be used.
 pub(crate) async fn from_file(file: &Path, context: Option<&str>) -> Result<Selected, Error> {
-    let kubeconfig = Kubeconfig::read_from(file).map_err(|source| Error::File {
-        file: file.to_owned(),
-        source: Box::new(source),
-    })?;
+    let kubeconfig = Kubeconfig::read_from(file)
+        .map_err(|source| Error::File { file: file.to_owned(), source: Box::new(source) })?;
     select(kubeconfig, context, &file.display().to_string()).await
 }
 
-async fn select(
-    kubeconfig: Kubeconfig,
-    context: Option<&str>,
-    from: &str,
-) -> Result<Selected, Error> {
+async fn select(kubeconfig: Kubeconfig, context: Option<&str>, from: &str) -> Result<Selected, Error> {
     let proxy_url = proxy_url(&kubeconfig, context);
-    let options = KubeConfigOptions {
+    let options = KubeConfigOptions { context: context.map(str::to_owned), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|source| Error::Context {
         context: context.map(str::to_owned),
-        ..KubeConfigOptions::default()
-    };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(|source| Error::Context {
-            context: context.map(str::to_owned),
-            from: from.to_owned(),
-            source: Box::new(source),
-        })?;
-    Ok(Selected {
-        config: tuned(config),
-        proxy_url,
-    })
+        from: from.to_owned(),
+        source: Box::new(source),
+    })?;
+    Ok(Selected { config: tuned(config), proxy_url })
 }
 
 fn proxy_url(kubeconfig: &Kubeconfig, context: Option<&str>) -> Option<String> {
     let context = context.or(kubeconfig.current_context.as_deref())?;
-    let named = kubeconfig
-        .contexts
-        .iter()
-        .find(|named| named.name == context)?;
+    let named = kubeconfig.contexts.iter().find(|named| named.name == context)?;
     let cluster = &named.context.as_ref()?.cluster;
-    let named = kubeconfig
-        .clusters
-        .iter()
-        .find(|named| &named.name == cluster)?;
+    let named = kubeconfig.clusters.iter().find(|named| &named.name == cluster)?;
     named.cluster.as_ref()?.proxy_url.clone()
 }
 
@@ -132,12 +106,7 @@ fn tuned(mut config: Config) -> Config {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
     use super::*;
 
@@ -157,15 +126,11 @@ users:
 
     #[tokio::test]
     async fn a_context_selects_its_cluster_and_proxy() {
-        let one = select(Kubeconfig::from_yaml(TWO).unwrap(), None, "test")
-            .await
-            .unwrap();
+        let one = select(Kubeconfig::from_yaml(TWO).unwrap(), None, "test").await.unwrap();
         assert_eq!(one.config.cluster_url.to_string(), "https://a:1/");
         assert_eq!(one.config.default_namespace, "team");
         assert_eq!(one.proxy_url, None);
-        let two = select(Kubeconfig::from_yaml(TWO).unwrap(), Some("two"), "test")
-            .await
-            .unwrap();
+        let two = select(Kubeconfig::from_yaml(TWO).unwrap(), Some("two"), "test").await.unwrap();
         assert_eq!(two.config.cluster_url.to_string(), "https://b:2/");
         assert_eq!(two.proxy_url.as_deref(), Some("http://proxy:3128"));
         assert!(!two.config.default_retry);
@@ -175,9 +140,6 @@ users:
     async fn an_unknown_context_is_named_with_its_file() {
         let refused = select(Kubeconfig::from_yaml(TWO).unwrap(), Some("three"), "a.yaml").await;
         let message = refused.err().unwrap().to_string();
-        assert!(
-            message.starts_with("cannot use context three of a.yaml:"),
-            "{message}"
-        );
+        assert!(message.starts_with("cannot use context three of a.yaml:"), "{message}");
     }
 }

@@ -54,9 +54,7 @@ pub(crate) enum Error {
         found: String,
     },
     /// An agent owns this registration.
-    #[error(
-        "cluster {name:?} is joined in pull mode: its agent unregisters it; --force removes it anyway"
-    )]
+    #[error("cluster {name:?} is joined in pull mode: its agent unregisters it; --force removes it anyway")]
     Pull {
         /// The name asked for.
         name: String,
@@ -99,20 +97,14 @@ pub(crate) async fn run(ctx: &Ctx, args: &UnjoinArgs) -> Result<(), Error> {
 
     if let Some(cluster) = &cluster {
         hub.delete(&hub.all(), &unversioned(cluster)).await?;
-        terminal::progress(format_args!(
-            "hub: deletion of cluster {} requested",
-            args.name
-        ));
+        terminal::progress(format_args!("hub: deletion of cluster {} requested", args.name));
         wait(ctx, &hub, args, cluster).await?;
     }
     if let Some(member) = &member {
         let federation = join::identity(&hub).await?;
         cleanup::run(member, args, &federation).await?;
     }
-    Ok(terminal::result(&format!(
-        "cluster({}) is unjoined successfully\n",
-        args.name
-    ))?)
+    Ok(terminal::result(&format!("cluster({}) is unjoined successfully\n", args.name))?)
 }
 
 /// A controller writes status all the time: the deletion is for this cluster, whatever its version.
@@ -131,11 +123,7 @@ async fn member(ctx: &Ctx, args: &UnjoinArgs) -> Result<Option<Member>, Error> {
 }
 
 /// Refuses before anything is written.
-async fn admit(
-    args: &UnjoinArgs,
-    cluster: Option<&Cluster>,
-    member: Option<&Member>,
-) -> Result<(), Error> {
+async fn admit(args: &UnjoinArgs, cluster: Option<&Cluster>, member: Option<&Member>) -> Result<(), Error> {
     let name = args.name.to_string();
     let Some(cluster) = cluster else {
         // With a kubeconfig there may be accounts left in the member from an earlier, interrupted run.
@@ -151,11 +139,7 @@ async fn admit(
         let expected = &cluster.spec.id;
         let ClusterId(found) = join::identity(member).await?;
         if found != *expected {
-            return Err(Error::OtherCluster {
-                name,
-                expected: expected.clone(),
-                found,
-            });
+            return Err(Error::OtherCluster { name, expected: expected.clone(), found });
         }
     }
     Ok(())
@@ -195,11 +179,7 @@ async fn wait(ctx: &Ctx, hub: &Hub, args: &UnjoinArgs, cluster: &Cluster) -> Res
             if args.force {
                 return abandon::run(ctx, hub, &args.name, &now).await;
             }
-            return Err(Error::StillThere {
-                name: args.name.to_string(),
-                waited,
-                left,
-            });
+            return Err(Error::StillThere { name: args.name.to_string(), waited, left });
         }
         if said.as_ref() != Some(&left) {
             terminal::progress(format_args!("hub: waiting: {left}"));
@@ -218,19 +198,13 @@ pub(crate) struct Left {
 }
 
 impl Left {
-    async fn observe(
-        hub: &Hub,
-        name: &ClusterName,
-        cluster: Option<&Cluster>,
-    ) -> Result<Self, RequestError> {
+    async fn observe(hub: &Hub, name: &ClusterName, cluster: Option<&Cluster>) -> Result<Self, RequestError> {
         let namespace = name.execution_namespace().to_string();
         let works: Vec<Work> = hub.list(&hub.within(&namespace)).await?;
         Ok(Self {
             works: works.len(),
             namespace,
-            finalizers: cluster
-                .map(|cluster| cluster.finalizers().to_vec())
-                .unwrap_or_default(),
+            finalizers: cluster.map(|cluster| cluster.finalizers().to_vec()).unwrap_or_default(),
         })
     }
 }

@@ -78,31 +78,20 @@ fn scalar(value: &Value) -> String {
 }
 
 fn string(text: &str) -> String {
-    if is_plain(text) {
-        text.to_owned()
-    } else {
-        Value::String(text.to_owned()).to_string()
-    }
+    if is_plain(text) { text.to_owned() } else { Value::String(text.to_owned()).to_string() }
 }
 
 /// Starts with a letter, holds nothing that means something in YAML, and is no word of YAML 1.1.
 fn is_plain(text: &str) -> bool {
     const WORDS: [&str; 9] = ["y", "n", "yes", "no", "on", "off", "true", "false", "null"];
     text.starts_with(|c: char| c.is_ascii_alphabetic())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '/'))
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '/'))
         && !WORDS.contains(&text.to_ascii_lowercase().as_str())
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
     use serde_json::json;
 
@@ -149,8 +138,7 @@ mod tests {
             json!({"x": {"y": {"z": [{"k": {"l": "m"}, "n": [1.5, -3, true, null]}]}}}),
         ] {
             let text = render(&value);
-            let read: Value =
-                serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            let read: Value = serde_yaml::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
             assert_eq!(read, value, "{text}");
         }
     }

@@ -4,15 +4,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 7] = [
-    "controller",
-    "agent",
-    "crds",
-    "join",
-    "unjoin",
-    "get",
-    "version",
-];
+const COMMANDS: [&str; 7] = ["controller", "agent", "crds", "join", "unjoin", "get", "version"];
 
 fn pando(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pando"))
@@ -36,12 +28,7 @@ fn stderr(output: &Output) -> String {
 /// The one line that a failed command leaves on stderr.
 fn refusal(args: &[&str], code: i32) -> String {
     let output = pando(args);
-    assert_eq!(
-        output.status.code(),
-        Some(code),
-        "{args:?}: {}",
-        stderr(&output)
-    );
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
     assert_eq!(stdout(&output), "", "{args:?} prints nothing");
     let text = stderr(&output);
     assert!(text.starts_with("error: "), "{args:?}: {text}");
@@ -79,27 +66,15 @@ fn wrong_usage_is_one_line_and_exit_code_two() {
 
 #[test]
 fn the_agent_says_that_it_does_not_exist_yet() {
-    let text = refusal(
-        &["agent", "--karmada-kubeconfig", "f", "--cluster-name", "x"],
-        1,
-    );
-    assert!(
-        text.contains("not available yet") && text.contains("pando join"),
-        "{text}"
-    );
+    let text = refusal(&["agent", "--karmada-kubeconfig", "f", "--cluster-name", "x"], 1);
+    assert!(text.contains("not available yet") && text.contains("pando join"), "{text}");
 }
 
 #[test]
 fn without_a_kubeconfig_the_error_says_how_to_name_one() {
     let text = refusal(&["get", "clusters"], 1);
-    assert!(
-        text.contains("--kubeconfig") && text.contains("KUBECONFIG"),
-        "{text}"
-    );
-    let text = refusal(
-        &["join", "a", "--cluster-kubeconfig", "no-such-file.yaml"],
-        1,
-    );
+    assert!(text.contains("--kubeconfig") && text.contains("KUBECONFIG"), "{text}");
+    let text = refusal(&["join", "a", "--cluster-kubeconfig", "no-such-file.yaml"], 1);
     assert!(text.contains("no-such-file.yaml"), "{text}");
 }
 
@@ -117,24 +92,14 @@ fn a_hub_that_does_not_answer_is_named_with_its_address() {
     );
     std::fs::write(&file, text).expect("a kubeconfig");
     let text = refusal(&["get", "clusters", "--kubeconfig", &file], 1);
-    assert!(
-        text.contains(&format!("hub https://127.0.0.1:{port} cannot be reached")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("hub https://127.0.0.1:{port} cannot be reached")), "{text}");
 }
 
 #[test]
 fn the_version_names_the_api_it_speaks() {
     let text = stdout(&pando(&["version"]));
-    assert_eq!(
-        text,
-        format!(
-            "pando {} (API of Karmada 1.19)\n",
-            env!("CARGO_PKG_VERSION")
-        )
-    );
-    let json: Value =
-        serde_json::from_str(&stdout(&pando(&["version", "-o", "json"]))).expect("JSON");
+    assert_eq!(text, format!("pando {} (API of Karmada 1.19)\n", env!("CARGO_PKG_VERSION")));
+    let json: Value = serde_json::from_str(&stdout(&pando(&["version", "-o", "json"]))).expect("JSON");
     assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
 }
 
@@ -146,11 +111,7 @@ fn crds_are_printed_as_one_stream_and_written_as_files() {
         .map(|document| Value::deserialize(document).expect("YAML"))
         .collect();
     assert!(documents.len() >= 8, "{} documents", documents.len());
-    assert!(
-        documents
-            .iter()
-            .all(|document| document["kind"] == "CustomResourceDefinition")
-    );
+    assert!(documents.iter().all(|document| document["kind"] == "CustomResourceDefinition"));
 
     let folder = format!("{}/crds", env!("CARGO_TARGET_TMPDIR"));
     assert!(pando(&["crds", "--write", &folder]).status.success());

@@ -1,11 +1,6 @@
 //! One test binary: the house rules, and the command line as a person meets it.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod command_line;
 mod tidy;

@@ -73,9 +73,7 @@ pub(super) async fn run(home: &Path, once: bool, json: bool) -> Result<ExitCode>
     } else {
         ledger.change(|state| {
             state.phase = Phase::Running;
-            state
-                .processes
-                .retain(|record| !record.name.starts_with("go-build-"));
+            state.processes.retain(|record| !record.name.starts_with("go-build-"));
         })?;
         guard.dismiss()?;
         say(&report::table(home).await?);
@@ -84,10 +82,7 @@ pub(super) async fn run(home: &Path, once: bool, json: bool) -> Result<ExitCode>
     if json {
         say(&serde_json::to_string(&outcome)?);
     } else if once {
-        say(&format!(
-            "{}; everything is stopped again",
-            summary(&outcome)
-        ));
+        say(&format!("{}; everything is stopped again", summary(&outcome)));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -95,10 +90,7 @@ pub(super) async fn run(home: &Path, once: bool, json: bool) -> Result<ExitCode>
 async fn set_up(home: &Path, ledger: &Ledger, progress: &Progress) -> Result<(Outcome, Product)> {
     let start = Instant::now();
     let parts = parts(ledger, progress).await?;
-    let mut spent = Seconds {
-        parts: seconds(start),
-        ..Seconds::default()
-    };
+    let mut spent = Seconds { parts: seconds(start), ..Seconds::default() };
     let product = {
         let progress = progress.clone();
         tokio::task::spawn_blocking(move || Product::build(&progress)).await??
@@ -134,47 +126,27 @@ async fn set_up(home: &Path, ledger: &Ledger, progress: &Progress) -> Result<(Ou
     progress.say("web-service (10 replicas) and prod-web-app-policy applied");
     let members = settled(&federation).await?;
     spent.propagate = seconds(start);
-    let outcome = Outcome {
-        provider: "processes".to_owned(),
-        ready: members.values().sum(),
-        members,
-        seconds: spent,
-    };
+    let outcome = Outcome { provider: "processes".to_owned(), ready: members.values().sum(), members, seconds: spent };
     progress.say(summary(&outcome));
     Ok((outcome, product))
 }
 
 async fn parts(ledger: &Ledger, progress: &Progress) -> Result<Parts> {
     let (ledger, progress) = (ledger.clone(), progress.clone());
-    tokio::task::spawn_blocking(move || Source::standard()?.ensure(&progress, Some(&ledger)))
-        .await?
+    tokio::task::spawn_blocking(move || Source::standard()?.ensure(&progress, Some(&ledger))).await?
 }
 
 /// Waits for 5/3/2 ready in the members and 10/10 at the template; gives the ready replicas back.
 async fn settled(federation: &Federation) -> Result<BTreeMap<String, i32>> {
-    let steady = |count: i32| {
-        Some(Replicas {
-            wanted: count,
-            existing: count,
-            ready: count,
-        })
-    };
-    let mut wanted: BTreeMap<String, Option<Replicas>> = MEMBERS
-        .iter()
-        .map(|(name, count)| ((*name).to_owned(), steady(*count)))
-        .collect();
-    wanted.insert(
-        "the template".to_owned(),
-        steady(MEMBERS.iter().map(|(_, count)| count).sum()),
-    );
+    let steady = |count: i32| Some(Replicas { wanted: count, existing: count, ready: count });
+    let mut wanted: BTreeMap<String, Option<Replicas>> =
+        MEMBERS.iter().map(|(name, count)| ((*name).to_owned(), steady(*count))).collect();
+    wanted.insert("the template".to_owned(), steady(MEMBERS.iter().map(|(_, count)| count).sum()));
     eventually::equal(PROPAGATED, "5/3/2 ready replicas", &wanted, || async {
         federation.check()?;
         let mut seen = BTreeMap::new();
         for member in &federation.members {
-            seen.insert(
-                member.name.clone(),
-                replicas(&member.client, "default", "web-service").await?,
-            );
+            seen.insert(member.name.clone(), replicas(&member.client, "default", "web-service").await?);
         }
         let template = replicas(&federation.hub.client, "default", "web-service").await?;
         seen.insert("the template".to_owned(), template);
@@ -182,18 +154,11 @@ async fn settled(federation: &Federation) -> Result<BTreeMap<String, i32>> {
     })
     .await?;
     wanted.remove("the template");
-    Ok(wanted
-        .into_iter()
-        .filter_map(|(name, replicas)| Some((name, replicas?.ready)))
-        .collect())
+    Ok(wanted.into_iter().filter_map(|(name, replicas)| Some((name, replicas?.ready))).collect())
 }
 
 fn summary(outcome: &Outcome) -> String {
-    let members: Vec<String> = outcome
-        .members
-        .iter()
-        .map(|(name, count)| format!("{name} {count}"))
-        .collect();
+    let members: Vec<String> = outcome.members.iter().map(|(name, count)| format!("{name} {count}")).collect();
     format!("{} replicas ready: {}", outcome.ready, members.join(", "))
 }
 
@@ -205,11 +170,8 @@ async fn stop(ledger: &Ledger) -> Result<()> {
 /// After a failure: keeps what explains it, stops the rest.
 async fn give_up(home: &Path, ledger: &Ledger) -> Result<()> {
     let state = ledger.state();
-    let kubeconfigs: BTreeMap<_, _> = state
-        .clusters
-        .iter()
-        .map(|cluster| (cluster.name.clone(), cluster.kubeconfig.clone()))
-        .collect();
+    let kubeconfigs: BTreeMap<_, _> =
+        state.clusters.iter().map(|cluster| (cluster.name.clone(), cluster.kubeconfig.clone())).collect();
     let diagnostics = home.join("diagnostics");
     if !kubeconfigs.is_empty()
         && let Ok(parts) = parts(ledger, &Progress::silent()).await
@@ -219,10 +181,7 @@ async fn give_up(home: &Path, ledger: &Ledger) -> Result<()> {
     stop(ledger).await?;
     std::fs::remove_file(ledger.path())?;
     if home.join("logs").is_dir() {
-        complain(&format!(
-            "everything is stopped; logs and diagnostics are in {}",
-            workspace::display(home)
-        ));
+        complain(&format!("everything is stopped; logs and diagnostics are in {}", workspace::display(home)));
     }
     Ok(())
 }
@@ -261,12 +220,7 @@ mod tests {
         assert_eq!(template[0]["spec"]["replicas"], 10);
         let policy = install::read_file(&samples.join("prod-web-app-policy.yaml")).unwrap();
         let clusters = &policy[0]["spec"]["placement"]["clusterAffinity"]["clusterNames"];
-        let names: Vec<&str> = clusters
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter_map(|name| name.as_str())
-            .collect();
+        let names: Vec<&str> = clusters.as_array().unwrap().iter().filter_map(|name| name.as_str()).collect();
         assert_eq!(names, MEMBERS.map(|(name, _)| name));
     }
 
@@ -274,16 +228,9 @@ mod tests {
     fn the_json_line_has_the_promised_fields() {
         let outcome = Outcome {
             provider: "processes".into(),
-            members: MEMBERS
-                .iter()
-                .map(|(name, count)| ((*name).into(), *count))
-                .collect(),
+            members: MEMBERS.iter().map(|(name, count)| ((*name).into(), *count)).collect(),
             ready: 10,
-            seconds: Seconds {
-                parts: 0.1,
-                clusters: 20.0,
-                propagate: 1.5,
-            },
+            seconds: Seconds { parts: 0.1, clusters: 20.0, propagate: 1.5 },
         };
         assert_eq!(
             serde_json::to_string(&outcome).unwrap(),

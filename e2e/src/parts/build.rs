@@ -44,11 +44,7 @@ pub(super) fn all(
             [] => "all parts are built".to_owned(),
             rest => format!("{} left: {}", rest.len(), rest.join(", ")),
         };
-        progress.say(format_args!(
-            "built {} in {:.0} s; {then}",
-            part.name,
-            start.elapsed().as_secs_f64()
-        ));
+        progress.say(format_args!("built {} in {:.0} s; {then}", part.name, start.elapsed().as_secs_f64()));
     }
     Ok(())
 }
@@ -73,14 +69,9 @@ fn one(
         name: format!("go-build-{}", part.name),
         program: go.program.clone(),
         args: arguments(source, part, &temporary)?,
-        env: [
-            ("CGO_ENABLED", "0"),
-            ("GOFLAGS", "-mod=readonly"),
-            ("GOTOOLCHAIN", "local"),
-            ("GOWORK", "off"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec(),
+        env: [("CGO_ENABLED", "0"), ("GOFLAGS", "-mod=readonly"), ("GOTOOLCHAIN", "local"), ("GOWORK", "off")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
         log: log.clone(),
         ports: vec![],
         foundation: false,
@@ -142,10 +133,7 @@ fn arguments(source: &Source, part: &Part, output: &Path) -> Result<Vec<String>>
             && part.module == "kubernetes"
         {
             let minor = minor.split('.').next().unwrap_or(minor);
-            for package in [
-                "k8s.io/component-base/version",
-                "k8s.io/client-go/pkg/version",
-            ] {
+            for package in ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"] {
                 write!(
                     flags,
                     " -X {package}.gitMajor={major} -X {package}.gitMinor={minor} -X {package}.gitTreeState=clean \
@@ -170,8 +158,7 @@ fn arguments(source: &Source, part: &Part, output: &Path) -> Result<Vec<String>>
 
 /// The version of a module in a go.mod.
 pub(super) fn pinned(go_mod: &Path, module: &str) -> Result<String> {
-    let text = std::fs::read_to_string(go_mod)
-        .with_context(|| format!("cannot read {}", go_mod.display()))?;
+    let text = std::fs::read_to_string(go_mod).with_context(|| format!("cannot read {}", go_mod.display()))?;
     text.lines()
         .map(|line| line.trim().trim_start_matches("require "))
         .filter_map(|line| line.strip_prefix(module)?.strip_prefix(' '))
@@ -222,8 +209,7 @@ fn explain(part: &Part, log: &Path, parts: &Parts) -> anyhow::Error {
         "the disk is full: free some space, or set PANDO_CACHE, GOCACHE and GOMODCACHE to folders on another disk"
     } else if tail.contains("signal: killed") || tail.is_empty() {
         "the compiler was killed (interrupted, or short of memory: linking takes 2 GB)"
-    } else if tail.contains("dial tcp") || tail.contains("proxyconnect") || tail.contains("timeout")
-    {
+    } else if tail.contains("dial tcp") || tail.contains("proxyconnect") || tail.contains("timeout") {
         "the modules could not be downloaded: check the network or GOPROXY"
     } else {
         "see the log"

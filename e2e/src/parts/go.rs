@@ -65,11 +65,7 @@ fn environment(program: &Path, name: &str) -> Result<String> {
         .output()
         .with_context(|| format!("cannot run {}", program.display()))?;
     if !output.status.success() {
-        bail!(
-            "`{} env {name}` failed: {}",
-            program.display(),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        bail!("`{} env {name}` failed: {}", program.display(), String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
@@ -80,13 +76,7 @@ mod tests {
 
     #[test]
     fn old_toolchains_are_refused_and_odd_versions_are_tried() {
-        let recent = |version: &str| {
-            Go {
-                program: PathBuf::new(),
-                version: version.to_owned(),
-            }
-            .is_recent_enough()
-        };
+        let recent = |version: &str| Go { program: PathBuf::new(), version: version.to_owned() }.is_recent_enough();
         assert!(!recent("go1.19.8"));
         assert!(!recent("go1.25rc1"));
         assert!(recent("go1.26.8"));

@@ -9,17 +9,10 @@ fn source(name: &str) -> Source {
     let tools = root.join("tools");
     for module in ["etcd", "kubernetes", "kwok", "helm"] {
         std::fs::create_dir_all(tools.join(module)).unwrap();
-        std::fs::write(
-            tools.join(module).join("go.mod"),
-            format!("module {module}\n"),
-        )
-        .unwrap();
+        std::fs::write(tools.join(module).join("go.mod"), format!("module {module}\n")).unwrap();
         std::fs::write(tools.join(module).join("go.sum"), "").unwrap();
     }
-    Source {
-        tools,
-        cache: root.join("cache"),
-    }
+    Source { tools, cache: root.join("cache") }
 }
 
 fn fill(source: &Source, folder: &str, names: &[&str]) -> PathBuf {
@@ -62,20 +55,8 @@ fn without_go_a_cache_with_the_same_pins_will_do() {
 fn only_what_is_missing_is_built() {
     let source = source("missing");
     let bin = fill(&source, "key", &["etcd", "kwok", ".helm.building"]);
-    let names: Vec<&str> = missing(&Parts { bin })
-        .iter()
-        .map(|part| part.name)
-        .collect();
-    assert_eq!(
-        names,
-        [
-            "kube-apiserver",
-            "kube-controller-manager",
-            "kube-scheduler",
-            "kubectl",
-            "helm"
-        ]
-    );
+    let names: Vec<&str> = missing(&Parts { bin }).iter().map(|part| part.name).collect();
+    assert_eq!(names, ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "helm"]);
 }
 
 #[test]
@@ -108,9 +89,7 @@ fn a_failed_build_says_what_is_kept_and_what_to_do() {
     };
     let bin = fill(&source, "key", &[]);
     let parts = Parts { bin };
-    let error = build::all(&source, &go, &parts, &PARTS[..1], &Progress::silent(), None)
-        .unwrap_err()
-        .to_string();
+    let error = build::all(&source, &go, &parts, &PARTS[..1], &Progress::silent(), None).unwrap_err().to_string();
     assert!(error.starts_with("building etcd failed:"), "{error}");
     assert!(error.contains("run this again to go on"), "{error}");
     assert!(!parts.path("etcd").exists());

@@ -55,14 +55,7 @@ impl Processes {
         preflight::check(&progress)?;
         let data = preflight::data_folder(home)?;
         ledger.directory(data.clone())?;
-        Ok(Self {
-            parts,
-            home: home.to_owned(),
-            data,
-            ledger,
-            progress,
-            next: Arc::new(AtomicU32::new(1)),
-        })
+        Ok(Self { parts, home: home.to_owned(), data, ledger, progress, next: Arc::new(AtomicU32::new(1)) })
     }
 
     /// The binaries of this provider.
@@ -85,8 +78,7 @@ impl Processes {
 
         let cluster = self.views(spec, &layout, &authority).await?;
         readiness::api(&cluster.client, &processes, PATIENCE).await?;
-        self.progress
-            .say(format_args!("{}: API server ready", spec.name));
+        self.progress.say(format_args!("{}: API server ready", spec.name));
         if !spec.definitions.is_empty() {
             crate::install::definitions(&cluster.client, &spec.definitions).await?;
         }
@@ -114,12 +106,7 @@ impl Processes {
     }
 
     /// The kubeconfigs: the test's, the controller's, and those of the components.
-    async fn views(
-        &self,
-        spec: &ClusterSpec,
-        layout: &Layout,
-        authority: &Authority,
-    ) -> Result<Cluster> {
+    async fn views(&self, spec: &ClusterSpec, layout: &Layout, authority: &Authority) -> Result<Cluster> {
         let server = format!("https://127.0.0.1:{}", layout.ports.apiserver);
         for (user, group) in components::USERS {
             let credential = Credential::Certificate(authority.client(user, group)?);
@@ -128,13 +115,7 @@ impl Processes {
         }
         let admin = Credential::Certificate(authority.client("pando-e2e", Some("system:masters"))?);
         let write = |file: String, server: &str| {
-            kubeconfig::write(
-                &self.home.join(file),
-                &spec.name,
-                server,
-                authority.pem(),
-                &admin,
-            )
+            kubeconfig::write(&self.home.join(file), &spec.name, server, authority.pem(), &admin)
         };
         let admin_kubeconfig = write(format!("{}.kubeconfig", spec.name), &server)?;
         let (relay, controller_kubeconfig) = if spec.relay {
@@ -165,16 +146,13 @@ impl Processes {
         let mut records = self.ledger.state().processes;
         records.retain(|record| record.name.starts_with(&prefix));
         records.reverse();
-        let left =
-            tokio::task::spawn_blocking(move || process::stop(&records, process::GRACE)).await?;
+        let left = tokio::task::spawn_blocking(move || process::stop(&records, process::GRACE)).await?;
         if !left.is_empty() {
             bail!("could not stop {}", left.join(", "));
         }
         drop(std::fs::remove_dir_all(self.data.join(name)));
         self.ledger.change(|state| {
-            state
-                .processes
-                .retain(|record| !record.name.starts_with(&prefix));
+            state.processes.retain(|record| !record.name.starts_with(&prefix));
             state.clusters.retain(|cluster| cluster.name != name);
         })
     }
@@ -201,11 +179,7 @@ impl ClusterProvider for Processes {
                 }
                 Err(error) => {
                     return Err(error).with_context(|| {
-                        format!(
-                            "the cluster {} did not start; logs in {}",
-                            spec.name,
-                            self.logs().display()
-                        )
+                        format!("the cluster {} did not start; logs in {}", spec.name, self.logs().display())
                     });
                 }
             }

@@ -19,10 +19,7 @@ const SOON: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(3);
 
 pub(crate) fn log(cluster: &Cluster) -> Result<&AuditLog> {
-    cluster
-        .audit
-        .as_ref()
-        .context("this provider keeps no audit logs")
+    cluster.audit.as_ref().context("this provider keeps no audit logs")
 }
 
 /// A mark in the log of every cluster, the hub first.
@@ -36,11 +33,7 @@ pub(crate) fn marks(federation: &Federation) -> Result<Vec<(&Cluster, Mark)>> {
 
 /// Pando's identity in a cluster.
 pub(crate) fn pando(cluster: &Cluster, federation: &Federation) -> String {
-    if cluster.name == federation.hub.name {
-        controller_user()
-    } else {
-        member_user(&cluster.name)
-    }
+    if cluster.name == federation.hub.name { controller_user() } else { member_user(&cluster.name) }
 }
 
 /// Waits until nobody of Pando has written for a while.
@@ -51,37 +44,22 @@ pub(crate) async fn quiet(federation: &Federation) -> Result<()> {
         for (cluster, mark) in before {
             let user = pando(cluster, federation);
             let writes = log(cluster)?.writes_since(mark, |by| by == user)?;
-            ensure!(
-                writes.is_empty(),
-                "{}:\n{}",
-                cluster.name,
-                audit::print(&writes)
-            );
+            ensure!(writes.is_empty(), "{}:\n{}", cluster.name, audit::print(&writes));
         }
         Ok(Some(()))
     })
     .await
 }
 
-pub(crate) async fn a_new_config_map_costs_ten_hub_and_three_member_writes(
-    world: &World,
-) -> Result<()> {
+pub(crate) async fn a_new_config_map_costs_ten_hub_and_three_member_writes(world: &World) -> Result<()> {
     let federation = world.federation().await?;
     let hub = &federation.hub.client;
     let everywhere = ["bj-prod", "sh-prod", "sz-prod"];
     // The namespace and its Works are there already.
     objects::namespace(hub, "budget").await?;
     objects::create(hub, &objects::config_map("budget", "before")).await?;
-    objects::create(
-        hub,
-        &objects::duplicated("budget", "v1", "ConfigMap", "before", &everywhere),
-    )
-    .await?;
-    objects::create(
-        hub,
-        &objects::duplicated("budget", "v1", "ConfigMap", "counted", &everywhere),
-    )
-    .await?;
+    objects::create(hub, &objects::duplicated("budget", "v1", "ConfigMap", "before", &everywhere)).await?;
+    objects::create(hub, &objects::duplicated("budget", "v1", "ConfigMap", "counted", &everywhere)).await?;
     applied(federation, "budget", "before-configmap").await?;
     quiet(federation).await?;
 
@@ -94,11 +72,7 @@ pub(crate) async fn a_new_config_map_costs_ten_hub_and_three_member_writes(
         let mut writes = log(cluster)?.writes_since(mark, |by| by == user)?;
         // Events have a small budget of their own.
         writes.retain(|entry| entry.resource != "events");
-        let limit = if cluster.name == federation.hub.name {
-            10
-        } else {
-            1
-        };
+        let limit = if cluster.name == federation.hub.name { 10 } else { 1 };
         ensure!(
             !writes.is_empty() && writes.len() <= limit,
             "{} writes in {}, at most {limit}:\n{}",
@@ -106,12 +80,7 @@ pub(crate) async fn a_new_config_map_costs_ten_hub_and_three_member_writes(
             cluster.name,
             audit::print(&writes)
         );
-        println!(
-            "{}: {} writes\n{}",
-            cluster.name,
-            writes.len(),
-            audit::print(&writes).trim_end()
-        );
+        println!("{}: {} writes", cluster.name, writes.len());
     }
     Ok(())
 }
@@ -123,19 +92,12 @@ async fn applied(federation: &Federation, namespace: &str, binding: &str) -> Res
         "metadata": { "namespace": namespace, "name": binding },
     });
     eventually::some(SOON, "the binding to be fully applied", || async {
-        let seen = objects::get(&federation.hub.client, &probe)
-            .await?
-            .context("no binding")?;
+        let seen = objects::get(&federation.hub.client, &probe).await?.context("no binding")?;
         let status = &seen.data["status"];
         let conditions = status["conditions"].as_array().cloned().unwrap_or_default();
-        let fully = conditions
-            .iter()
-            .any(|one| one["type"] == "FullyApplied" && one["status"] == "True");
+        let fully = conditions.iter().any(|one| one["type"] == "FullyApplied" && one["status"] == "True");
         let items = status["aggregatedStatus"].as_array().map_or(0, Vec::len);
-        ensure!(
-            fully && items == federation.members.len(),
-            "status {status}"
-        );
+        ensure!(fully && items == federation.members.len(), "status {status}");
         Ok(Some(()))
     })
     .await
@@ -145,12 +107,7 @@ pub(crate) async fn only_pando_writes_propagated_objects(world: &World) -> Resul
     let federation = world.federation().await?;
     let before = marks(federation)?;
     let (template, _) = founded(federation, "writers").await?;
-    objects::merge(
-        &federation.hub.client,
-        &template,
-        &json!({ "spec": { "replicas": 13 } }),
-    )
-    .await?;
+    objects::merge(&federation.hub.client, &template, &json!({ "spec": { "replicas": 13 } })).await?;
     crate::split::settles(federation, "writers", "web-service", [6, 4, 3]).await?;
     for (cluster, mark) in before {
         if cluster.name == federation.hub.name {
@@ -159,27 +116,12 @@ pub(crate) async fn only_pando_writes_propagated_objects(world: &World) -> Resul
         let user = pando(cluster, federation);
         let mut writes = log(cluster)?.writes_since(mark, |_| true)?;
         writes.retain(|entry| {
-            entry.namespace == "writers"
-                && entry.name == "web-service"
-                && entry.resource == "deployments"
+            entry.namespace == "writers" && entry.name == "web-service" && entry.resource == "deployments"
         });
-        let (ours, others): (Vec<_>, Vec<_>) =
-            writes.into_iter().partition(|entry| entry.user == user);
-        let others: Vec<_> = others
-            .into_iter()
-            .filter(|entry| !entry.is_status())
-            .collect();
-        ensure!(
-            others.is_empty(),
-            "others write in {}:\n{}",
-            cluster.name,
-            audit::print(&others)
-        );
-        ensure!(
-            !ours.is_empty(),
-            "Pando did not write in {} as {user}",
-            cluster.name
-        );
+        let (ours, others): (Vec<_>, Vec<_>) = writes.into_iter().partition(|entry| entry.user == user);
+        let others: Vec<_> = others.into_iter().filter(|entry| !entry.is_status()).collect();
+        ensure!(others.is_empty(), "others write in {}:\n{}", cluster.name, audit::print(&others));
+        ensure!(!ours.is_empty(), "Pando did not write in {} as {user}", cluster.name);
     }
     Ok(())
 }

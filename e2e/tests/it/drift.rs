@@ -21,9 +21,7 @@ pub(crate) async fn a_deleted_deployment_is_back_within_two_seconds(world: &Worl
     let federation = world.federation().await?;
     let (template, _) = founded(federation, "recreate").await?;
     let member = federation.member("sh-prod")?;
-    let before = objects::get(&member.client, &template)
-        .await?
-        .context("propagated")?;
+    let before = objects::get(&member.client, &template).await?.context("propagated")?;
     let start = Instant::now();
     objects::delete(&member.client, &template).await?;
     let after = eventually::some(SOON, "another Deployment", || async {
@@ -33,11 +31,7 @@ pub(crate) async fn a_deleted_deployment_is_back_within_two_seconds(world: &Worl
     .await?;
     let took = start.elapsed();
     ensure!(took < Duration::from_secs(2), "it took {took:?}");
-    ensure!(
-        after.data["spec"]["replicas"] == 3,
-        "{}",
-        after.data["spec"]
-    );
+    ensure!(after.data["spec"]["replicas"] == 3, "{}", after.data["spec"]);
     Ok(())
 }
 
@@ -51,9 +45,7 @@ pub(crate) async fn an_image_edited_by_hand_is_reverted(world: &World) -> Result
     let edited = objects::json_patch(&member.client, &template, edit).await?;
     ensure!(container(&edited)["image"] == "evil:latest");
     eventually::equal(SOON, "the image", &json!("nginx:1.29"), || async {
-        let seen = objects::get(&member.client, &template)
-            .await?
-            .context("gone")?;
+        let seen = objects::get(&member.client, &template).await?.context("gone")?;
         Ok(container(&seen)["image"].clone())
     })
     .await
@@ -66,75 +58,41 @@ pub(crate) async fn replicas_under_the_retain_label_are_kept(world: &World) -> R
     objects::merge(&federation.hub.client, &template, &label).await?;
     let member = federation.member("bj-prod")?;
     eventually::some(SOON, "the label in the member", || async {
-        let seen = objects::get(&member.client, &template)
-            .await?
-            .context("gone")?;
+        let seen = objects::get(&member.client, &template).await?.context("gone")?;
         let labels = seen.metadata.labels.unwrap_or_default();
-        Ok(labels
-            .contains_key("resourcetemplate.karmada.io/retain-replicas")
-            .then_some(()))
+        Ok(labels.contains_key("resourcetemplate.karmada.io/retain-replicas").then_some(()))
     })
     .await?;
-    objects::merge(
-        &member.client,
-        &template,
-        &json!({ "spec": { "replicas": 7 } }),
-    )
-    .await?;
+    objects::merge(&member.client, &template, &json!({ "spec": { "replicas": 7 } })).await?;
     // A change of something else shows that Pando has looked at the object since.
     let edit = json!([
         { "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "nginx:1.30" },
     ]);
     objects::json_patch(&federation.hub.client, &template, edit).await?;
-    eventually::equal(
-        SOON,
-        "image and replicas",
-        &(json!("nginx:1.30"), json!(7)),
-        || async {
-            let seen = objects::get(&member.client, &template)
-                .await?
-                .context("gone")?;
-            Ok((
-                container(&seen)["image"].clone(),
-                seen.data["spec"]["replicas"].clone(),
-            ))
-        },
-    )
+    eventually::equal(SOON, "image and replicas", &(json!("nginx:1.30"), json!(7)), || async {
+        let seen = objects::get(&member.client, &template).await?.context("gone")?;
+        Ok((container(&seen)["image"].clone(), seen.data["spec"]["replicas"].clone()))
+    })
     .await
 }
 
-pub(crate) async fn an_environment_variable_removed_from_the_template_disappears(
-    world: &World,
-) -> Result<()> {
+pub(crate) async fn an_environment_variable_removed_from_the_template_disappears(world: &World) -> Result<()> {
     let federation = world.federation().await?;
     let (template, _) = founded(federation, "environment").await?;
     let members = &federation.members;
     for member in members {
-        let seen = objects::get(&member.client, &template)
-            .await?
-            .context("propagated")?;
-        ensure!(
-            container(&seen)["env"][0]["name"] == "GREETING",
-            "{}",
-            container(&seen)
-        );
+        let seen = objects::get(&member.client, &template).await?.context("propagated")?;
+        ensure!(container(&seen)["env"][0]["name"] == "GREETING", "{}", container(&seen));
     }
     let edit = json!([{ "op": "remove", "path": "/spec/template/spec/containers/0/env" }]);
     objects::json_patch(&federation.hub.client, &template, edit).await?;
-    eventually::equal(
-        SOON,
-        "env in the members",
-        &vec![Value::Null; members.len()],
-        || async {
-            let mut seen = Vec::new();
-            for member in members {
-                let object = objects::get(&member.client, &template)
-                    .await?
-                    .context("gone")?;
-                seen.push(container(&object)["env"].clone());
-            }
-            Ok(seen)
-        },
-    )
+    eventually::equal(SOON, "env in the members", &vec![Value::Null; members.len()], || async {
+        let mut seen = Vec::new();
+        for member in members {
+            let object = objects::get(&member.client, &template).await?.context("gone")?;
+            seen.push(container(&object)["env"].clone());
+        }
+        Ok(seen)
+    })
     .await
 }

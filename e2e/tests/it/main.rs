@@ -83,30 +83,27 @@ fn tests() -> Vec<Test> {
             a_new_config_map_costs_ten_hub_and_three_member_writes,
             only_pando_writes_propagated_objects,
         ],
-        leaving: [
-            an_unjoined_member_keeps_only_namespaces_and_others_take_over,
-        ],
         restart: [
             a_killed_controller_starts_again_without_a_write,
+            a_controller_told_to_end_does_so_in_order,
+        ],
+        leaving: [
+            an_unjoined_member_keeps_only_namespaces_and_others_take_over,
+            a_member_that_left_joins_again,
         ],
     }
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse(std::env::args().skip(1));
-    let (chosen, others): (Vec<Test>, Vec<Test>) = tests()
-        .into_iter()
-        .partition(|test| arguments.chooses(test.name));
+    let (chosen, others): (Vec<Test>, Vec<Test>) = tests().into_iter().partition(|test| arguments.chooses(test.name));
     if arguments.list {
         for test in &chosen {
             println!("{}: test", test.name);
         }
         return ExitCode::SUCCESS;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let start = Instant::now();
     println!("\nrunning {} tests", chosen.len());
     let failures = runtime.block_on(run(&chosen));
@@ -124,11 +121,7 @@ fn main() -> ExitCode {
         others.len(),
         start.elapsed().as_secs_f64()
     );
-    if failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::from(101)
-    }
+    if failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(101) }
 }
 
 async fn run(chosen: &[Test]) -> Vec<&'static str> {
@@ -193,11 +186,7 @@ impl Arguments {
 
     fn chooses(&self, name: &str) -> bool {
         let is = |pattern: &String| {
-            if self.exact {
-                name == pattern
-            } else {
-                name.contains(pattern.as_str())
-            }
+            if self.exact { name == pattern } else { name.contains(pattern.as_str()) }
         };
         (self.filters.is_empty() || self.filters.iter().any(is)) && !self.skip.iter().any(is)
     }

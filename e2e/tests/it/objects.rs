@@ -39,13 +39,7 @@ pub(crate) fn config_map(namespace: &str, name: &str) -> Value {
 }
 
 /// A policy that copies one object by name to these members.
-pub(crate) fn duplicated(
-    namespace: &str,
-    api: &str,
-    kind: &str,
-    name: &str,
-    clusters: &[&str],
-) -> Value {
+pub(crate) fn duplicated(namespace: &str, api: &str, kind: &str, name: &str, clusters: &[&str]) -> Value {
     json!({
         "apiVersion": "policy.karmada.io/v1alpha1",
         "kind": "PropagationPolicy",
@@ -79,9 +73,7 @@ pub(crate) fn api_of(client: &Client, object: &Value) -> Result<Api<DynamicObjec
 pub(crate) async fn create(client: &Client, object: &Value) -> Result<DynamicObject> {
     let api = api_of(client, object)?;
     let typed: DynamicObject = serde_json::from_value(object.clone())?;
-    api.create(&PostParams::default(), &typed)
-        .await
-        .with_context(|| format!("cannot create {object}"))
+    api.create(&PostParams::default(), &typed).await.with_context(|| format!("cannot create {object}"))
 }
 
 pub(crate) async fn namespace(client: &Client, name: &str) -> Result<()> {
@@ -93,17 +85,11 @@ pub(crate) async fn namespace(client: &Client, name: &str) -> Result<()> {
 pub(crate) async fn merge(client: &Client, object: &Value, patch: &Value) -> Result<DynamicObject> {
     let api = api_of(client, object)?;
     let name = object["metadata"]["name"].as_str().context("no name")?;
-    api.patch(name, &PatchParams::default(), &Patch::Merge(patch))
-        .await
-        .with_context(|| format!("cannot patch {name}"))
+    api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await.with_context(|| format!("cannot patch {name}"))
 }
 
 /// As `kubectl patch --type json` does it.
-pub(crate) async fn json_patch(
-    client: &Client,
-    object: &Value,
-    patch: Value,
-) -> Result<DynamicObject> {
+pub(crate) async fn json_patch(client: &Client, object: &Value, patch: Value) -> Result<DynamicObject> {
     let api = api_of(client, object)?;
     let name = object["metadata"]["name"].as_str().context("no name")?;
     let patch = serde_json::from_value(patch)?;
@@ -119,24 +105,16 @@ pub(crate) async fn get(client: &Client, object: &Value) -> Result<Option<Dynami
 
 pub(crate) async fn delete(client: &Client, object: &Value) -> Result<()> {
     let name = object["metadata"]["name"].as_str().context("no name")?;
-    api_of(client, object)?
-        .delete(name, &Default::default())
-        .await?;
+    api_of(client, object)?.delete(name, &Default::default()).await?;
     Ok(())
 }
 
 /// Namespaced objects of one kind in a member that carry Pando's label, as `namespace/name`.
-pub(crate) async fn managed(
-    member: &Cluster,
-    api_version: &str,
-    kind: &str,
-) -> Result<Vec<String>> {
+pub(crate) async fn managed(member: &Cluster, api_version: &str, kind: &str) -> Result<Vec<String>> {
     let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
     let api: Api<DynamicObject> = Api::all_with(member.client.clone(), &resource);
-    let list = api
-        .list(&ListParams::default().labels("karmada.io/managed=true"))
-        .await?;
+    let list = api.list(&ListParams::default().labels("karmada.io/managed=true")).await?;
     let full = |object: DynamicObject| {
         let namespace = object.metadata.namespace.unwrap_or_default();
         format!("{namespace}/{}", object.metadata.name.unwrap_or_default())
@@ -145,11 +123,7 @@ pub(crate) async fn managed(
 }
 
 /// The members' `spec.replicas` of a Deployment, in the order bj, sh, sz; none where there is none.
-pub(crate) async fn spread(
-    federation: &Federation,
-    namespace: &str,
-    name: &str,
-) -> Result<Vec<Option<i32>>> {
+pub(crate) async fn spread(federation: &Federation, namespace: &str, name: &str) -> Result<Vec<Option<i32>>> {
     let mut all = Vec::new();
     for member in &federation.members {
         let seen = pando_e2e::federation::replicas(&member.client, namespace, name).await?;

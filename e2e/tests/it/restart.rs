@@ -1,5 +1,7 @@
 //! A controller that starts again where nothing has changed writes nothing.
 
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 use pando_e2e::audit;
 
@@ -15,17 +17,25 @@ pub(crate) async fn a_killed_controller_starts_again_without_a_write(world: &Wor
     federation.controller().kill().await?;
     federation.start_controller().await?;
     // Ready, and then at rest for a while: everything was looked at again.
-    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     quiet(federation).await?;
     for (cluster, mark) in before {
         let user = pando(cluster, federation);
         let writes = log(cluster)?.writes_since(mark, |by| by == user)?;
-        ensure!(
-            writes.is_empty(),
-            "writes in {}:\n{}",
-            cluster.name,
-            audit::print(&writes)
-        );
+        ensure!(writes.is_empty(), "writes in {}:\n{}", cluster.name, audit::print(&writes));
     }
+    Ok(())
+}
+
+pub(crate) async fn a_controller_told_to_end_does_so_in_order(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    let controller = federation.controller();
+    let start = Instant::now();
+    controller.terminate().await?;
+    let took = start.elapsed();
+    federation.start_controller().await?;
+    let exit = controller.process().exit();
+    ensure!(took < Duration::from_secs(5), "it took {took:?}");
+    ensure!(exit.is_some_and(|status| status.success()), "exit {exit:?}");
     Ok(())
 }

@@ -19,42 +19,24 @@ const SOON: Duration = Duration::from_secs(60);
 
 /// The sample files, unchanged but for the namespace that they leave open.
 fn sample(file: &str, namespace: &str) -> Result<Value> {
-    let path = pando_e2e::workspace::root()
-        .join("deploy/samples")
-        .join(file);
+    let path = pando_e2e::workspace::root().join("deploy/samples").join(file);
     let mut object = install::read_file(&path)?.remove(0);
     object["metadata"]["namespace"] = json!(namespace);
     Ok(object)
 }
 
 /// Waits for this division, all of it ready, and the sum at the template.
-pub(crate) async fn settles(
-    federation: &Federation,
-    namespace: &str,
-    name: &str,
-    wanted: [i32; 3],
-) -> Result<()> {
-    let steady = |count: i32| {
-        Some(Replicas {
-            wanted: count,
-            existing: count,
-            ready: count,
-        })
-    };
+pub(crate) async fn settles(federation: &Federation, namespace: &str, name: &str, wanted: [i32; 3]) -> Result<()> {
+    let steady = |count: i32| Some(Replicas { wanted: count, existing: count, ready: count });
     let mut all: Vec<Option<Replicas>> = wanted.map(steady).to_vec();
     all.push(steady(wanted.iter().sum()));
-    eventually::equal(
-        SOON,
-        "replicas of bj, sh, sz and the template",
-        &all,
-        || async {
-            let mut seen = Vec::new();
-            for cluster in federation.members.iter().chain([&federation.hub]) {
-                seen.push(replicas(&cluster.client, namespace, name).await?);
-            }
-            Ok(seen)
-        },
-    )
+    eventually::equal(SOON, "replicas of bj, sh, sz and the template", &all, || async {
+        let mut seen = Vec::new();
+        for cluster in federation.members.iter().chain([&federation.hub]) {
+            seen.push(replicas(&cluster.client, namespace, name).await?);
+        }
+        Ok(seen)
+    })
     .await
 }
 
@@ -93,12 +75,7 @@ pub(crate) async fn other_weights_give_two_three_five(world: &World) -> Result<(
 pub(crate) async fn thirteen_replicas_give_six_four_three(world: &World) -> Result<()> {
     let federation = world.federation().await?;
     let (template, _) = founded(federation, "thirteen").await?;
-    objects::merge(
-        &federation.hub.client,
-        &template,
-        &json!({ "spec": { "replicas": 13 } }),
-    )
-    .await?;
+    objects::merge(&federation.hub.client, &template, &json!({ "spec": { "replicas": 13 } })).await?;
     settles(federation, "thirteen", "web-service", [6, 4, 3]).await
 }
 
@@ -106,9 +83,7 @@ pub(crate) async fn the_hub_runs_no_template_itself(world: &World) -> Result<()>
     let federation = world.federation().await?;
     founded(federation, "hub-idle").await?;
     ensure!(spread(federation, "hub-idle", "web-service").await? == [Some(5), Some(3), Some(2)]);
-    let pods = Api::<Pod>::all(federation.hub.client.clone())
-        .list(&ListParams::default())
-        .await?;
+    let pods = Api::<Pod>::all(federation.hub.client.clone()).list(&ListParams::default()).await?;
     ensure!(pods.items.is_empty(), "pods on the hub: {:?}", pods.items);
     Ok(())
 }

@@ -49,10 +49,8 @@ impl World {
     }
 
     pub(crate) async fn parts(&self) -> Result<Parts> {
-        let build = || async {
-            tokio::task::spawn_blocking(|| Source::standard()?.ensure(&Progress::stderr(), None))
-                .await?
-        };
+        let build =
+            || async { tokio::task::spawn_blocking(|| Source::standard()?.ensure(&Progress::stderr(), None)).await? };
         self.parts.get_or_try_init(build).await.cloned()
     }
 
@@ -80,11 +78,7 @@ impl World {
                         relay: true,
                     })
                     .await?;
-                Ok(Lone {
-                    provider,
-                    ledger,
-                    cluster,
-                })
+                Ok(Lone { provider, ledger, cluster })
             })
             .await
     }
@@ -93,11 +87,7 @@ impl World {
     pub(crate) async fn federation(&self) -> Result<&Federation> {
         let federation = self
             .federation
-            .get_or_init(|| async {
-                self.start_federation()
-                    .await
-                    .map_err(|error| format!("{error:#}"))
-            })
+            .get_or_init(|| async { self.start_federation().await.map_err(|error| format!("{error:#}")) })
             .await
             .as_ref()
             .map_err(|error| anyhow!("the federation did not start: {error}"))?;
@@ -114,13 +104,8 @@ impl World {
             let progress = progress.clone();
             tokio::task::spawn_blocking(move || Product::build(&progress)).await??
         };
-        let options = Options {
-            home,
-            members: ["bj-prod", "sh-prod", "sz-prod"]
-                .map(str::to_owned)
-                .to_vec(),
-            relays: true,
-        };
+        let options =
+            Options { home, members: ["bj-prod", "sh-prod", "sz-prod"].map(str::to_owned).to_vec(), relays: true };
         Federation::start(options, parts, product, ledger, &progress).await
     }
 
@@ -132,10 +117,7 @@ impl World {
         let folder = self.home.join("failures").join(test.replace("::", "-"));
         federation.dump(&folder).await;
         let log = federation.controller().process().record.log.clone();
-        let dead = federation
-            .check()
-            .err()
-            .map_or(String::new(), |error| format!("{error:#}\n"));
+        let dead = federation.check().err().map_or(String::new(), |error| format!("{error:#}\n"));
         format!(
             "{dead}the API servers' objects are in {}, logs in {}; the controller's last lines:\n{}",
             folder.display(),

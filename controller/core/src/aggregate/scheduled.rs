@@ -19,28 +19,21 @@ pub fn scheduled(
     now: &Time,
 ) {
     let generation = binding.metadata.generation.unwrap_or_default();
-    let was =
-        conditions::find(&status.conditions, SCHEDULED).map(|condition| condition.status == TRUE);
+    let was = conditions::find(&status.conditions, SCHEDULED).map(|condition| condition.status == TRUE);
     let placed = match outcome {
-        Some(Scheduling::Placed) => true,
+        Some(Scheduling::Placed { affinity }) => {
+            status.scheduler_observed_affinity_name = affinity.clone().unwrap_or_default();
+            true
+        }
         Some(Scheduling::Failed { reason, message }) => {
-            conditions::set(
-                &mut status.conditions,
-                Verdict::fails(SCHEDULED, reason, message.clone()),
-                now,
-            );
+            conditions::set(&mut status.conditions, Verdict::fails(SCHEDULED, reason, message.clone()), now);
             false
         }
         None => was.unwrap_or(!binding.spec.clusters.is_empty()),
     };
     if placed {
-        let is_news = outcome.is_some()
-            && (was != Some(true) || status.scheduler_observed_generation != generation);
-        conditions::set(
-            &mut status.conditions,
-            Verdict::holds(SCHEDULED, SUCCESS, SCHEDULED_MESSAGE),
-            now,
-        );
+        let is_news = outcome.is_some() && (was != Some(true) || status.scheduler_observed_generation != generation);
+        conditions::set(&mut status.conditions, Verdict::holds(SCHEDULED, SUCCESS, SCHEDULED_MESSAGE), now);
         if is_news || status.last_scheduled_time.is_none() {
             status.last_scheduled_time = Some(now.clone());
         }
@@ -53,9 +46,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use pando_api::work::{
-        ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, TargetCluster,
-    };
+    use pando_api::work::{ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, TargetCluster};
 
     use super::scheduled;
     use crate::detect::Scheduling;
@@ -65,15 +56,8 @@ mod tests {
     }
 
     fn binding(generation: i64) -> ResourceBinding {
-        let target = TargetCluster {
-            name: "bj".to_owned(),
-            replicas: 1,
-            ..TargetCluster::default()
-        };
-        let spec = ResourceBindingSpec {
-            clusters: vec![target],
-            ..ResourceBindingSpec::default()
-        };
+        let target = TargetCluster { name: "bj".to_owned(), replicas: 1, ..TargetCluster::default() };
+        let spec = ResourceBindingSpec { clusters: vec![target], ..ResourceBindingSpec::default() };
         let mut binding = ResourceBinding::new("web-deployment", spec);
         binding.metadata.generation = Some(generation);
         binding
@@ -82,7 +66,7 @@ mod tests {
     #[test]
     fn a_new_placement_has_a_time_and_a_condition() {
         let mut status = ResourceBindingStatus::default();
-        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed), &at(7));
+        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed { affinity: None }), &at(7));
         assert_eq!(status.last_scheduled_time, Some(at(7)));
         assert_eq!(status.scheduler_observed_generation, 1);
         assert_eq!(status.conditions[0].status, "True");
@@ -91,9 +75,9 @@ mod tests {
     #[test]
     fn looking_again_changes_nothing() {
         let mut status = ResourceBindingStatus::default();
-        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed), &at(7));
+        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed { affinity: None }), &at(7));
         let before = status.clone();
-        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed), &at(8));
+        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed { affinity: None }), &at(8));
         scheduled(&mut status, &binding(1), None, &at(9));
         assert_eq!(status, before);
     }
@@ -101,11 +85,8 @@ mod tests {
     #[test]
     fn a_failure_says_why_and_keeps_the_time_of_the_last_success() {
         let mut status = ResourceBindingStatus::default();
-        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed), &at(7));
-        let failed = Scheduling::Failed {
-            reason: "NoClusterFit",
-            message: "0/3 clusters are available".to_owned(),
-        };
+        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed { affinity: None }), &at(7));
+        let failed = Scheduling::Failed { reason: "NoClusterFit", message: "0/3 clusters are available".to_owned() };
         scheduled(&mut status, &binding(2), Some(&failed), &at(8));
         assert_eq!(status.conditions[0].reason, "NoClusterFit");
         assert_eq!(status.last_scheduled_time, Some(at(7)));

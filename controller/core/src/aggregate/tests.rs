@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::sync::Arc;
 
@@ -104,46 +99,24 @@ mod works {
     #[test]
     fn the_same_report_changes_nothing() {
         let status = stored(&work_status(None, &applied(), Some(&looked_at(4)), &at(7)));
-        assert_eq!(
-            work_status(Some(&status), &applied(), Some(&looked_at(4)), &at(99)),
-            status
-        );
-        assert_eq!(
-            work_status(Some(&status), &Dispatch::Unchanged, None, &at(99)),
-            status
-        );
+        assert_eq!(work_status(Some(&status), &applied(), Some(&looked_at(4)), &at(99)), status);
+        assert_eq!(work_status(Some(&status), &Dispatch::Unchanged, None, &at(99)), status);
     }
 
     #[test]
     fn one_arrow_leaves_the_others_part_alone() {
         let both = work_status(None, &applied(), Some(&looked_at(4)), &at(7));
-        let reported = work_status(
-            Some(&both),
-            &Dispatch::Unchanged,
-            Some(&looked_at(5)),
-            &at(8),
-        );
+        let reported = work_status(Some(&both), &Dispatch::Unchanged, Some(&looked_at(5)), &at(8));
         assert_eq!(reported.conditions, both.conditions);
-        assert_eq!(
-            reported.manifest_statuses[0].health,
-            Some(ResourceHealth::Healthy)
-        );
-        let failed = work_status(
-            Some(&reported),
-            &Dispatch::Tried(vec![Err("no".to_owned())]),
-            None,
-            &at(9),
-        );
+        assert_eq!(reported.manifest_statuses[0].health, Some(ResourceHealth::Healthy));
+        let failed = work_status(Some(&reported), &Dispatch::Tried(vec![Err("no".to_owned())]), None, &at(9));
         assert_eq!(failed.manifest_statuses, reported.manifest_statuses);
     }
 
     #[test]
     fn a_failure_counts_what_was_applied_and_says_why() {
-        let tried = Dispatch::Tried(vec![
-            Ok(()),
-            Err("Service prod/web: forbidden".to_owned()),
-            Err("quota".to_owned()),
-        ]);
+        let tried =
+            Dispatch::Tried(vec![Ok(()), Err("Service prod/web: forbidden".to_owned()), Err("quota".to_owned())]);
         let status = work_status(None, &tried, None, &at(7));
         let condition = crate::conditions::find(&status.conditions, "Applied").unwrap();
         insta::assert_snapshot!(format!("{}={} {}: {}", condition.type_, condition.status, condition.reason, condition.message), @"Applied=False AppliedFailed: Failed to apply all manifests (1/3): Service prod/web: forbidden; quota");
@@ -156,11 +129,7 @@ mod works {
         assert!(crate::conditions::is_true(&status.conditions, "Applied"));
         let dispatching = crate::conditions::find(&status.conditions, "Dispatching").unwrap();
         assert_eq!(
-            (
-                dispatching.status.as_str(),
-                dispatching.reason.as_str(),
-                &dispatching.last_transition_time
-            ),
+            (dispatching.status.as_str(), dispatching.reason.as_str(), &dispatching.last_transition_time),
             ("False", "SuspendDispatching", &at(9))
         );
     }
@@ -168,11 +137,7 @@ mod works {
     #[test]
     fn an_object_that_vanished_has_no_status_any_more() {
         let before = work_status(None, &applied(), Some(&looked_at(4)), &at(7));
-        assert!(
-            work_status(Some(&before), &Dispatch::Unchanged, Some(&[]), &at(8))
-                .manifest_statuses
-                .is_empty()
-        );
+        assert!(work_status(Some(&before), &Dispatch::Unchanged, Some(&[]), &at(8)).manifest_statuses.is_empty());
     }
 }
 
@@ -185,34 +150,15 @@ fn work(cluster: &str, status: Option<WorkStatus>) -> Arc<Work> {
 }
 
 fn working(cluster: &str, ready: i64) -> Arc<Work> {
-    work(
-        cluster,
-        Some(work_status(
-            None,
-            &applied(),
-            Some(&looked_at(ready)),
-            &at(7),
-        )),
-    )
+    work(cluster, Some(work_status(None, &applied(), Some(&looked_at(ready)), &at(7))))
 }
 
 fn failing(cluster: &str) -> Arc<Work> {
-    work(
-        cluster,
-        Some(work_status(
-            None,
-            &Dispatch::Tried(vec![Err("forbidden".to_owned())]),
-            None,
-            &at(7),
-        )),
-    )
+    work(cluster, Some(work_status(None, &Dispatch::Tried(vec![Err("forbidden".to_owned())]), None, &at(7))))
 }
 
 fn bound(clusters: &[&str]) -> ResourceBinding {
-    let targets = clusters
-        .iter()
-        .map(|name| json!({"name": name, "replicas": 5}))
-        .collect::<Vec<_>>();
+    let targets = clusters.iter().map(|name| json!({"name": name, "replicas": 5})).collect::<Vec<_>>();
     serde_json::from_value(json!({
         "apiVersion": "work.karmada.io/v1alpha2", "kind": "ResourceBinding",
         "metadata": {"name": "web-deployment", "namespace": "prod", "labels": {"resourcebinding.karmada.io/permanent-id": "b-1"}},
@@ -228,31 +174,16 @@ fn status_of(
     now: i64,
 ) -> ResourceBindingStatus {
     let binding = bound(clusters);
-    binding_status(
-        &Binding::namespaced(&binding).unwrap(),
-        works,
-        previous,
-        &at(now),
-    )
+    binding_status(&Binding::namespaced(&binding).unwrap(), works, previous, &at(now))
 }
 
 fn summary(status: &ResourceBindingStatus) -> String {
     let items = status.aggregated_status.iter().map(|item| {
         let health = item.health.map_or("-", ResourceHealth::as_str);
-        format!(
-            "{} applied={} {health} {}",
-            item.cluster_name, item.applied, item.applied_message
-        )
+        format!("{} applied={} {health} {}", item.cluster_name, item.applied, item.applied_message)
     });
-    let conditions = status
-        .conditions
-        .iter()
-        .map(|c| format!("{}={} {}", c.type_, c.status, c.reason));
-    items
-        .chain(conditions)
-        .map(|line| line.trim_end().to_owned())
-        .collect::<Vec<_>>()
-        .join("\n")
+    let conditions = status.conditions.iter().map(|c| format!("{}={} {}", c.type_, c.status, c.reason));
+    items.chain(conditions).map(|line| line.trim_end().to_owned()).collect::<Vec<_>>().join("\n")
 }
 
 mod bindings {
@@ -260,23 +191,13 @@ mod bindings {
 
     #[test]
     fn members_are_listed_by_name_with_what_they_report() {
-        let status = status_of(
-            &["sh", "bj"],
-            &[working("sh", 5), working("bj", 4)],
-            None,
-            9,
-        );
+        let status = status_of(&["sh", "bj"], &[working("sh", 5), working("bj", 4)], None, 9);
         insta::assert_snapshot!(summary(&status), @r"
         bj applied=true Unhealthy
         sh applied=true Healthy
         FullyApplied=True FullyAppliedSuccess
         ");
-        let bj: Value = status.aggregated_status[0]
-            .status
-            .as_ref()
-            .unwrap()
-            .parse()
-            .unwrap();
+        let bj: Value = status.aggregated_status[0].status.as_ref().unwrap().parse().unwrap();
         assert_eq!(bj["readyReplicas"], 4);
     }
 
@@ -304,20 +225,8 @@ mod bindings {
     fn works_that_leave_or_belong_to_no_target_are_ignored() {
         let mut leaving = (*working("sh", 5)).clone();
         leaving.metadata.deletion_timestamp = Some(at(1));
-        let status = status_of(
-            &["bj", "sh"],
-            &[working("bj", 5), Arc::new(leaving), working("sz", 5)],
-            None,
-            9,
-        );
-        assert_eq!(
-            status
-                .aggregated_status
-                .iter()
-                .map(|item| item.cluster_name.as_str())
-                .collect::<Vec<_>>(),
-            ["bj"]
-        );
+        let status = status_of(&["bj", "sh"], &[working("bj", 5), Arc::new(leaving), working("sz", 5)], None, 9);
+        assert_eq!(status.aggregated_status.iter().map(|item| item.cluster_name.as_str()).collect::<Vec<_>>(), ["bj"]);
     }
 
     #[test]
@@ -330,17 +239,12 @@ mod bindings {
         let previous = ResourceBindingStatus {
             scheduler_observed_generation: 7,
             scheduler_observed_affinity_name: "group-a".to_owned(),
-            conditions: vec![
-                crate::conditions::Verdict::holds("Scheduled", "Success", "").since(&at(1)),
-            ],
+            conditions: vec![crate::conditions::Verdict::holds("Scheduled", "Success", "").since(&at(1))],
             ..ResourceBindingStatus::default()
         };
         let status = status_of(&["bj"], &[working("bj", 5)], Some(&previous), 9);
         assert_eq!(
-            (
-                status.scheduler_observed_generation,
-                status.scheduler_observed_affinity_name.as_str()
-            ),
+            (status.scheduler_observed_generation, status.scheduler_observed_affinity_name.as_str()),
             (7, "group-a")
         );
         assert_eq!(status.conditions[0], previous.conditions[0]);
@@ -351,12 +255,7 @@ mod bindings {
         let works = [working("bj", 5), failing("sh")];
         let first = status_of(&["bj", "sh"], &works, None, 9);
         assert_eq!(status_of(&["bj", "sh"], &works, Some(&first), 50), first);
-        let fixed = status_of(
-            &["bj", "sh"],
-            &[working("bj", 5), working("sh", 5)],
-            Some(&first),
-            50,
-        );
+        let fixed = status_of(&["bj", "sh"], &[working("bj", 5), working("sh", 5)], Some(&first), 50);
         assert_eq!(fixed.conditions[0].last_transition_time, at(50));
     }
 
@@ -392,12 +291,7 @@ mod templates {
 
     #[test]
     fn the_template_shows_all_its_replicas() {
-        let status = status_of(
-            &["bj", "sh"],
-            &[working("bj", 5), working("sh", 5)],
-            None,
-            9,
-        );
+        let status = status_of(&["bj", "sh"], &[working("bj", 5), working("sh", 5)], None, 9);
         let next = template_status(&template(json!({})), &status.aggregated_status).unwrap();
         assert_eq!(
             next,
@@ -405,21 +299,14 @@ mod templates {
                 "observedGeneration": 3, "replicas": 10, "readyReplicas": 10, "updatedReplicas": 10, "availableReplicas": 10,
             })
         );
-        assert_eq!(
-            template_status(&template(next), &status.aggregated_status),
-            None,
-            "written once"
-        );
+        assert_eq!(template_status(&template(next), &status.aggregated_status), None, "written once");
     }
 
     #[test]
     fn what_a_server_adds_or_leaves_out_is_no_change() {
         let status = status_of(&["bj"], &[failing("bj")], None, 9);
         assert_eq!(
-            template_status(
-                &template(json!({"replicas": 0, "conditions": []})),
-                &status.aggregated_status
-            ),
+            template_status(&template(json!({"replicas": 0, "conditions": []})), &status.aggregated_status),
             None
         );
         let service = json!({
@@ -431,15 +318,8 @@ mod templates {
     #[test]
     fn a_failing_member_keeps_the_generation_unobserved() {
         let status = status_of(&["bj", "sh"], &[working("bj", 5), failing("sh")], None, 9);
-        let next = template_status(
-            &template(json!({"observedGeneration": 2})),
-            &status.aggregated_status,
-        )
-        .unwrap();
-        assert_eq!(
-            (&next["observedGeneration"], &next["readyReplicas"]),
-            (&json!(2), &json!(5))
-        );
+        let next = template_status(&template(json!({"observedGeneration": 2})), &status.aggregated_status).unwrap();
+        assert_eq!((&next["observedGeneration"], &next["readyReplicas"]), (&json!(2), &json!(5)));
     }
 
     #[test]

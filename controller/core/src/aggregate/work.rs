@@ -3,9 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pando_api::{
     conditions::{
-        APPLIED, APPLIED_FAILED, APPLIED_SUCCESSFUL, APPLIED_SUCCESSFUL_MESSAGE, DISPATCHING,
-        DISPATCHING_MESSAGE, DISPATCHING_REASON, SUSPEND_DISPATCHING, SUSPEND_DISPATCHING_MESSAGE,
-        applied_failed_message,
+        APPLIED, APPLIED_FAILED, APPLIED_SUCCESSFUL, APPLIED_SUCCESSFUL_MESSAGE, DISPATCHING, DISPATCHING_MESSAGE,
+        DISPATCHING_REASON, SUSPEND_DISPATCHING, SUSPEND_DISPATCHING_MESSAGE, applied_failed_message,
     },
     raw::EmbeddedObject,
     work::{ManifestStatus, ResourceHealth, ResourceIdentifier, WorkStatus},
@@ -46,12 +45,7 @@ pub struct LiveManifest {
 impl LiveManifest {
     /// Interprets a live object.
     pub fn of(ordinal: usize, identity: Identity, live: &Value) -> Self {
-        Self {
-            ordinal,
-            identity,
-            status: interpreter::reflect_status(live),
-            health: interpreter::health(live),
-        }
+        Self { ordinal, identity, status: interpreter::reflect_status(live), health: interpreter::health(live) }
     }
 }
 
@@ -69,10 +63,7 @@ pub fn work_status(
     }
     if let Some(live) = live {
         let previous = std::mem::take(&mut status.manifest_statuses);
-        status.manifest_statuses = live
-            .iter()
-            .map(|manifest| manifest_status(manifest, &previous))
-            .collect();
+        status.manifest_statuses = live.iter().map(|manifest| manifest_status(manifest, &previous)).collect();
     }
     status
 }
@@ -81,16 +72,10 @@ fn verdicts(dispatch: &Dispatch) -> Vec<Verdict> {
     let dispatching = Verdict::holds(DISPATCHING, DISPATCHING_REASON, DISPATCHING_MESSAGE);
     match dispatch {
         Dispatch::Unchanged => Vec::new(),
-        Dispatch::Suspended => vec![Verdict::fails(
-            DISPATCHING,
-            SUSPEND_DISPATCHING,
-            SUSPEND_DISPATCHING_MESSAGE,
-        )],
+        Dispatch::Suspended => vec![Verdict::fails(DISPATCHING, SUSPEND_DISPATCHING, SUSPEND_DISPATCHING_MESSAGE)],
         Dispatch::Tried(results) => {
-            let causes: Vec<&str> = results
-                .iter()
-                .filter_map(|result| result.as_ref().err().map(String::as_str))
-                .collect();
+            let causes: Vec<&str> =
+                results.iter().filter_map(|result| result.as_ref().err().map(String::as_str)).collect();
             let applied = if causes.is_empty() {
                 Verdict::holds(APPLIED, APPLIED_SUCCESSFUL, APPLIED_SUCCESSFUL_MESSAGE)
             } else {
@@ -119,17 +104,9 @@ fn manifest_status(live: &LiveManifest, previous: &[ManifestStatus]) -> Manifest
         name: identity.name.clone(),
     };
     // A JSON value always serialises.
-    let raw = live
-        .status
-        .as_ref()
-        .and_then(|status| EmbeddedObject::from_value(status).ok());
-    let known = previous.iter().find(|known| {
-        known.identifier == identifier && same_raw(known.status.as_ref(), raw.as_ref())
-    });
+    let raw = live.status.as_ref().and_then(|status| EmbeddedObject::from_value(status).ok());
+    let known =
+        previous.iter().find(|known| known.identifier == identifier && same_raw(known.status.as_ref(), raw.as_ref()));
     let status = known.map_or(raw, |known| known.status.clone());
-    ManifestStatus {
-        identifier,
-        status,
-        health: Some(live.health),
-    }
+    ManifestStatus { identifier, status, health: Some(live.health) }
 }

@@ -23,10 +23,7 @@ const KEYED_LISTS: [(&str, &[&str]); 14] = [
     ("imagePullSecrets", &["name"]),
     ("hostAliases", &["ip"]),
     ("resourceClaims", &["name"]),
-    (
-        "topologySpreadConstraints",
-        &["topologyKey", "whenUnsatisfiable"],
-    ),
+    ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
     ("secrets", &["name"]),
     ("schedulingGates", &["name"]),
     ("ports", &["containerPort", "protocol"]),
@@ -55,34 +52,20 @@ const QUANTITIES: [&str; 14] = [
 pub(super) fn differences(desired: &Value, live: &Value) -> Vec<String> {
     let mut found = Found::default();
     for map in ["labels", "annotations"] {
-        let at = Path {
-            text: format!("metadata.{map}"),
-            field: map,
-            quantity: false,
-        };
+        let at = Path { text: format!("metadata.{map}"), field: map, quantity: false };
         found.object(&at, metadata(desired, map), metadata(live, map));
     }
     for (field, wanted) in desired.as_object().into_iter().flatten() {
         // The identity was looked up; items of a list have no apiVersion and kind.
         if !["apiVersion", "kind", "metadata", "status"].contains(&field.as_str()) {
-            found.value(
-                &Path {
-                    text: field.clone(),
-                    field,
-                    quantity: false,
-                },
-                wanted,
-                live.get(field),
-            );
+            found.value(&Path { text: field.clone(), field, quantity: false }, wanted, live.get(field));
         }
     }
     found.listed()
 }
 
 fn metadata<'v>(object: &'v Value, map: &str) -> Option<&'v Value> {
-    object
-        .get("metadata")
-        .and_then(|metadata| metadata.get(map))
+    object.get("metadata").and_then(|metadata| metadata.get(map))
 }
 
 /// Where a comparison is: for the message, and for what the place means.
@@ -94,30 +77,15 @@ struct Path<'p> {
 
 impl Path<'_> {
     fn child<'c>(&self, field: &'c str) -> Path<'c> {
-        let plain = field
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-        let text = if plain {
-            format!("{}.{field}", self.text)
-        } else {
-            format!("{}[{field}]", self.text)
-        };
+        let plain = field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        let text = if plain { format!("{}.{field}", self.text) } else { format!("{}[{field}]", self.text) };
         // Keys of a map of quantities are resource names; keys of a label map are never quantities.
-        let quantity =
-            self.quantity || self.text.starts_with("spec") && QUANTITIES.contains(&field);
-        Path {
-            text,
-            field,
-            quantity,
-        }
+        let quantity = self.quantity || self.text.starts_with("spec") && QUANTITIES.contains(&field);
+        Path { text, field, quantity }
     }
 
     fn item(&self, label: &str) -> Path<'_> {
-        Path {
-            text: format!("{}[{label}]", self.text),
-            field: self.field,
-            quantity: self.quantity,
-        }
+        Path { text: format!("{}[{label}]", self.text), field: self.field, quantity: self.quantity }
     }
 }
 
@@ -181,10 +149,7 @@ impl Found {
             && let (Some(wanted), Some(found)) = (by_key(keys, desired), by_key(keys, live))
         {
             for (key, item) in &wanted {
-                let there = found
-                    .iter()
-                    .find(|(other, _)| other == key)
-                    .map(|(_, item)| *item);
+                let there = found.iter().find(|(other, _)| other == key).map(|(_, item)| *item);
                 match there {
                     Some(there) => self.value(&at.item(key), item, Some(there)),
                     None => self.report(&at.item(key)),
@@ -207,10 +172,7 @@ fn keys_of(at: &Path<'_>, items: &[Value]) -> Option<&'static [&'static str]> {
     }
     let (_, keys) = KEYED_LISTS.iter().find(|(field, _)| *field == at.field)?;
     let first = keys.first()?;
-    items
-        .iter()
-        .all(|item| item.get(first).is_some())
-        .then_some(*keys)
+    items.iter().all(|item| item.get(first).is_some()).then_some(*keys)
 }
 
 /// The items with their keys; `None` when a key is not unique, as two variables of one name in `env`.
@@ -243,9 +205,7 @@ fn same_scalar(at: &Path<'_>, desired: &Value, live: &Value) -> bool {
                 && !(desired.is_i64() && live.is_i64())
         }
         (Value::String(_) | Value::Number(_), Value::String(live)) if at.quantity => {
-            let desired = desired
-                .as_str()
-                .map_or_else(|| desired.to_string(), str::to_owned);
+            let desired = desired.as_str().map_or_else(|| desired.to_string(), str::to_owned);
             quantity::same(&desired, live)
         }
         _ => false,

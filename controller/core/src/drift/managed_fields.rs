@@ -25,10 +25,7 @@ pub(super) fn conversion(live: &Value) -> Option<Conversion> {
         entries.iter().position(|entry| {
             entry["manager"] == managers::MEMBER
                 && entry["operation"] == operation
-                && entry
-                    .get("subresource")
-                    .and_then(Value::as_str)
-                    .is_none_or(str::is_empty)
+                && entry.get("subresource").and_then(Value::as_str).is_none_or(str::is_empty)
         })
     };
     let index = of_operation("Update")?;
@@ -54,17 +51,11 @@ pub(super) fn conversion(live: &Value) -> Option<Conversion> {
 /// The union of two field sets: `FieldsV1` is a tree of maps whose keys are the fields.
 fn union(left: &Value, right: &Value) -> Value {
     let (Value::Object(left), Value::Object(right)) = (left, right) else {
-        return if left.is_object() {
-            left.clone()
-        } else {
-            right.clone()
-        };
+        return if left.is_object() { left.clone() } else { right.clone() };
     };
     let mut both = left.clone();
     for (field, below) in right {
-        let merged = both
-            .get(field)
-            .map_or_else(|| below.clone(), |there| union(there, below));
+        let merged = both.get(field).map_or_else(|| below.clone(), |there| union(there, below));
         both.insert(field.clone(), merged);
     }
     Value::Object(both)

@@ -15,12 +15,7 @@ use crate::{
 };
 
 /// Kinds that a release never deletes: with them would go objects that are not ours, or data. Our marks come off instead.
-const NEVER_DELETED: [&str; 4] = [
-    "Namespace",
-    "CustomResourceDefinition",
-    "PersistentVolume",
-    "PersistentVolumeClaim",
-];
+const NEVER_DELETED: [&str; 4] = ["Namespace", "CustomResourceDefinition", "PersistentVolume", "PersistentVolumeClaim"];
 
 /// What to do with the object of a Work that goes.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,10 +66,7 @@ impl ReleaseStep {
 impl fmt::Display for ReleaseStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Delete {
-                uid,
-                resource_version,
-            } => write!(f, "delete   uid {uid} at {resource_version}"),
+            Self::Delete { uid, resource_version } => write!(f, "delete   uid {uid} at {resource_version}"),
             Self::Strip { why, .. } => write!(f, "strip    {why}"),
             Self::Leave { why } => write!(f, "leave    {why}"),
             Self::Gone => write!(f, "gone     absent"),
@@ -96,9 +88,7 @@ pub fn release(desired: &Desired, live: Seen<&Value>, preserve: bool) -> Release
         Proof::Inherited { why } => Some(why),
         Proof::Foreign { why } => return ReleaseStep::Leave { why },
         Proof::OtherFederation { federation } => {
-            return ReleaseStep::Leave {
-                why: format!("it is managed by another federation (id {federation})"),
-            };
+            return ReleaseStep::Leave { why: format!("it is managed by another federation (id {federation})") };
         }
     };
     let stays = if preserve {
@@ -108,52 +98,28 @@ pub fn release(desired: &Desired, live: Seen<&Value>, preserve: bool) -> Release
     } else {
         None
     };
-    let metadata = |field| {
-        text(live, &["metadata", field])
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let metadata = |field| text(live, &["metadata", field]).unwrap_or_default().to_owned();
     let (uid, resource_version) = (metadata("uid"), metadata("resourceVersion"));
     if let Some(why) = stays {
-        return ReleaseStep::Strip {
-            uid,
-            patch: ownership::strip_patch(live),
-            why,
-        };
+        return ReleaseStep::Strip { uid, patch: ownership::strip_patch(live), why };
     }
     if let Some(why) = inherited {
-        return ReleaseStep::Leave {
-            why: why.to_owned(),
-        };
+        return ReleaseStep::Leave { why: why.to_owned() };
     }
     if !metadata("deletionTimestamp").is_empty() {
-        return ReleaseStep::Await {
-            why: terminating(live),
-        };
+        return ReleaseStep::Await { why: terminating(live) };
     }
     if uid.is_empty() || resource_version.is_empty() {
-        return ReleaseStep::Leave {
-            why: "the member serves it without uid or resourceVersion".to_owned(),
-        };
+        return ReleaseStep::Leave { why: "the member serves it without uid or resourceVersion".to_owned() };
     }
-    ReleaseStep::Delete {
-        uid,
-        resource_version,
-    }
+    ReleaseStep::Delete { uid, resource_version }
 }
 
 fn terminating(live: &Value) -> String {
-    let finalizers = live
-        .pointer("/metadata/finalizers")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let finalizers = live.pointer("/metadata/finalizers").and_then(Value::as_array).into_iter().flatten();
     let names = finalizers.filter_map(Value::as_str).collect::<Vec<_>>();
     if names.is_empty() {
         return "it is being deleted".to_owned();
     }
-    format!(
-        "it is being deleted; its finalizers {} hold it",
-        names.join(", ")
-    )
+    format!("it is being deleted; its finalizers {} hold it", names.join(", "))
 }

@@ -13,14 +13,8 @@ use serde_json::Value;
 use crate::quantity::Quantity;
 
 const NANOS: i128 = 1_000_000_000;
-const BINARY_SUFFIXES: [(&str, i128); 6] = [
-    ("Ei", 1 << 60),
-    ("Pi", 1 << 50),
-    ("Ti", 1 << 40),
-    ("Gi", 1 << 30),
-    ("Mi", 1 << 20),
-    ("Ki", 1 << 10),
-];
+const BINARY_SUFFIXES: [(&str, i128); 6] =
+    [("Ei", 1 << 60), ("Pi", 1 << 50), ("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
 
 /// The requirements of a pod spec; `None` when it asks for nothing in particular.
 pub(super) fn requirements(spec: &Value) -> Option<ReplicaRequirements> {
@@ -29,11 +23,7 @@ pub(super) fn requirements(spec: &Value) -> Option<ReplicaRequirements> {
     if node_claim.is_none() && requests.is_empty() {
         return None;
     }
-    Some(ReplicaRequirements {
-        node_claim,
-        resource_request: requests,
-        ..ReplicaRequirements::default()
-    })
+    Some(ReplicaRequirements { node_claim, resource_request: requests, ..ReplicaRequirements::default() })
 }
 
 fn node_claim(spec: &Value) -> Option<NodeClaim> {
@@ -41,8 +31,7 @@ fn node_claim(spec: &Value) -> Option<NodeClaim> {
         hard_node_affinity: typed::<NodeSelector>(
             spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution"),
         ),
-        node_selector: typed::<BTreeMap<String, String>>(spec.get("nodeSelector"))
-            .unwrap_or_default(),
+        node_selector: typed::<BTreeMap<String, String>>(spec.get("nodeSelector")).unwrap_or_default(),
         tolerations: typed::<Vec<Toleration>>(spec.get("tolerations")).unwrap_or_default(),
     };
     (claim != NodeClaim::default()).then_some(claim)
@@ -73,10 +62,7 @@ fn requests(spec: &Value) -> BTreeMap<String, Text> {
     for (resource, amount) in amounts(spec.get("overhead")) {
         total.entry(resource).or_default().add(&amount);
     }
-    total
-        .into_iter()
-        .map(|(resource, amount)| (resource, Text(amount.to_string())))
-        .collect()
+    total.into_iter().map(|(resource, amount)| (resource, Text(amount.to_string()))).collect()
 }
 
 /// A limit without a request is a request of the same size.
@@ -89,17 +75,12 @@ fn container_requests(container: &Value) -> BTreeMap<String, Amount> {
 }
 
 fn list<'v>(spec: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
-    spec.get(field)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+    spec.get(field).and_then(Value::as_array).into_iter().flatten()
 }
 
 fn amounts(resources: Option<&Value>) -> BTreeMap<String, Amount> {
     let entries = resources.and_then(Value::as_object).into_iter().flatten();
-    entries
-        .filter_map(|(resource, text)| Some((resource.clone(), Amount::parse(text)?)))
-        .collect()
+    entries.filter_map(|(resource, text)| Some((resource.clone(), Amount::parse(text)?))).collect()
 }
 
 /// A quantity that remembers how it was written, as Go's does.
@@ -112,13 +93,8 @@ struct Amount {
 impl Amount {
     fn parse(text: &Value) -> Option<Self> {
         // A number is valid YAML for a quantity, too.
-        let text = text
-            .as_str()
-            .map_or_else(|| text.to_string(), str::to_owned);
-        Some(Self {
-            nanos: Quantity::parse(&text).ok()?.nanos(),
-            binary: text.ends_with('i'),
-        })
+        let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+        Some(Self { nanos: Quantity::parse(&text).ok()?.nanos(), binary: text.ends_with('i') })
     }
 
     fn add(&mut self, other: &Self) {

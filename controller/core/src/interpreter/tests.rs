@@ -1,10 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::unwrap_in_result,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use serde_json::json;
 
@@ -48,10 +42,7 @@ mod deployments {
         assert_eq!(count(json!({"replicas": 10})), 10);
         assert_eq!(count(json!({"replicas": 0})), 0);
         assert_eq!(count(json!({})), 1);
-        assert_eq!(
-            count(json!({"replicas": i64::from(i32::MAX) + 5})),
-            i32::MAX
-        );
+        assert_eq!(count(json!({"replicas": i64::from(i32::MAX) + 5})), i32::MAX);
         assert_eq!(count(json!({"replicas": -3})), 0);
     }
 
@@ -82,11 +73,7 @@ mod deployments {
     fn healthy_only_when_observed_updated_and_available() {
         let rows = [
             ("all up", live_deployment(), ResourceHealth::Healthy),
-            (
-                "spec not observed",
-                with(live_deployment(), "/metadata/generation", json!(5)),
-                ResourceHealth::Unhealthy,
-            ),
+            ("spec not observed", with(live_deployment(), "/metadata/generation", json!(5)), ResourceHealth::Unhealthy),
             (
                 "one not updated",
                 with(live_deployment(), "/status/updatedReplicas", json!(4)),
@@ -102,29 +89,15 @@ mod deployments {
                 with(live_deployment(), "/spec/replicas", json!(3)),
                 ResourceHealth::Healthy,
             ),
-            (
-                "no status",
-                deployment(json!({"replicas": 1})),
-                ResourceHealth::Unhealthy,
-            ),
-            (
-                "zero wanted, nothing observed",
-                deployment(json!({"replicas": 0})),
-                ResourceHealth::Healthy,
-            ),
+            ("no status", deployment(json!({"replicas": 1})), ResourceHealth::Unhealthy),
+            ("zero wanted, nothing observed", deployment(json!({"replicas": 0})), ResourceHealth::Healthy),
         ];
         for (row, live, expected) in rows {
             assert_eq!(health(&live), expected, "{row}");
         }
     }
 
-    fn item(
-        cluster: &str,
-        ready: i64,
-        generation: i64,
-        observed: i64,
-        template: i64,
-    ) -> StatusItem<'_> {
+    fn item(cluster: &str, ready: i64, generation: i64, observed: i64, template: i64) -> StatusItem<'_> {
         StatusItem {
             cluster,
             status: Some(json!({
@@ -144,11 +117,7 @@ mod deployments {
 
     #[test]
     fn the_template_shows_the_sum_of_its_members() {
-        let status = aggregate_status(
-            &template(),
-            &[item("bj", 5, 4, 4, 9), item("sh", 3, 2, 2, 9)],
-        )
-        .unwrap();
+        let status = aggregate_status(&template(), &[item("bj", 5, 4, 4, 9), item("sh", 3, 2, 2, 9)]).unwrap();
         assert_eq!(
             status,
             json!({
@@ -160,31 +129,13 @@ mod deployments {
 
     #[test]
     fn the_generation_is_observed_only_when_every_member_has_it() {
-        let observed = |items: &[StatusItem<'_>]| {
-            aggregate_status(&template(), items).unwrap()["observedGeneration"].clone()
-        };
+        let observed =
+            |items: &[StatusItem<'_>]| aggregate_status(&template(), items).unwrap()["observedGeneration"].clone();
+        assert_eq!(observed(&[item("bj", 5, 4, 4, 9), item("sh", 3, 2, 2, 9)]), 9);
+        assert_eq!(observed(&[item("bj", 5, 4, 4, 9), item("sh", 3, 2, 1, 9)]), 8, "sh has not observed its own spec");
+        assert_eq!(observed(&[item("bj", 5, 4, 4, 9), item("sh", 3, 2, 2, 8)]), 8, "sh has the old template");
         assert_eq!(
-            observed(&[item("bj", 5, 4, 4, 9), item("sh", 3, 2, 2, 9)]),
-            9
-        );
-        assert_eq!(
-            observed(&[item("bj", 5, 4, 4, 9), item("sh", 3, 2, 1, 9)]),
-            8,
-            "sh has not observed its own spec"
-        );
-        assert_eq!(
-            observed(&[item("bj", 5, 4, 4, 9), item("sh", 3, 2, 2, 8)]),
-            8,
-            "sh has the old template"
-        );
-        assert_eq!(
-            observed(&[
-                item("bj", 5, 4, 4, 9),
-                StatusItem {
-                    cluster: "sh",
-                    status: None
-                }
-            ]),
+            observed(&[item("bj", 5, 4, 4, 9), StatusItem { cluster: "sh", status: None }]),
             8,
             "sh has not answered"
         );
@@ -205,8 +156,7 @@ mod deployments {
         retain(&mut plain, &live);
         assert_eq!(plain["spec"]["replicas"], 5);
         let mut labelled = plain;
-        labelled["metadata"]["labels"] =
-            json!({"resourcetemplate.karmada.io/retain-replicas": "true"});
+        labelled["metadata"]["labels"] = json!({"resourcetemplate.karmada.io/retain-replicas": "true"});
         retain(&mut labelled, &live);
         assert_eq!(labelled["spec"]["replicas"], 7);
     }
@@ -216,11 +166,7 @@ mod requirements {
     use super::*;
 
     fn of_pod(pod: Value) -> Option<ReplicaRequirements> {
-        replicas(&manifest(deployment(
-            json!({"replicas": 1, "template": {"spec": pod}}),
-        )))
-        .unwrap()
-        .requirements
+        replicas(&manifest(deployment(json!({"replicas": 1, "template": {"spec": pod}})))).unwrap().requirements
     }
 
     fn requests(pod: Value) -> Value {
@@ -315,40 +261,19 @@ mod services {
 
     #[test]
     fn a_load_balancer_is_healthy_with_its_first_address() {
-        assert_eq!(
-            health(&service("ClusterIP", json!([]))),
-            ResourceHealth::Healthy
-        );
-        assert_eq!(
-            health(&service("LoadBalancer", json!([]))),
-            ResourceHealth::Unhealthy
-        );
-        assert_eq!(
-            health(&service("LoadBalancer", json!([{"ip": ""}]))),
-            ResourceHealth::Unhealthy
-        );
-        assert_eq!(
-            health(&service("LoadBalancer", json!([{"hostname": "a.example"}]))),
-            ResourceHealth::Healthy
-        );
+        assert_eq!(health(&service("ClusterIP", json!([]))), ResourceHealth::Healthy);
+        assert_eq!(health(&service("LoadBalancer", json!([]))), ResourceHealth::Unhealthy);
+        assert_eq!(health(&service("LoadBalancer", json!([{"ip": ""}]))), ResourceHealth::Unhealthy);
+        assert_eq!(health(&service("LoadBalancer", json!([{"hostname": "a.example"}]))), ResourceHealth::Healthy);
     }
 
     #[test]
     fn the_template_lists_every_address_once_and_says_whose_it_is() {
         let status = |ingress: Value| Some(json!({"loadBalancer": {"ingress": ingress}}));
         let items = [
-            StatusItem {
-                cluster: "bj",
-                status: status(json!([{"ip": "1.1.1.1"}, {"hostname": "shared.example"}])),
-            },
-            StatusItem {
-                cluster: "sh",
-                status: status(json!([{"hostname": "shared.example"}])),
-            },
-            StatusItem {
-                cluster: "sz",
-                status: None,
-            },
+            StatusItem { cluster: "bj", status: status(json!([{"ip": "1.1.1.1"}, {"hostname": "shared.example"}])) },
+            StatusItem { cluster: "sh", status: status(json!([{"hostname": "shared.example"}])) },
+            StatusItem { cluster: "sz", status: None },
         ];
         assert_eq!(
             aggregate_status(&service("LoadBalancer", json!([])), &items).unwrap(),
@@ -357,16 +282,12 @@ mod services {
                 "conditions": [],
             })
         );
-        assert_eq!(
-            aggregate_status(&service("ClusterIP", json!([])), &items),
-            None
-        );
+        assert_eq!(aggregate_status(&service("ClusterIP", json!([])), &items), None);
     }
 
     #[test]
     fn addresses_given_out_by_the_member_are_kept() {
-        let mut desired =
-            json!({"apiVersion": "v1", "kind": "Service", "spec": {"type": "LoadBalancer"}});
+        let mut desired = json!({"apiVersion": "v1", "kind": "Service", "spec": {"type": "LoadBalancer"}});
         retain(
             &mut desired,
             &json!({"spec": {"clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9"], "healthCheckNodePort": 31000}}),
@@ -381,12 +302,8 @@ mod services {
 
     #[test]
     fn a_headless_service_stays_headless() {
-        let mut desired =
-            json!({"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "None"}});
-        retain(
-            &mut desired,
-            &json!({"spec": {"clusterIP": "10.0.0.9", "healthCheckNodePort": 0}}),
-        );
+        let mut desired = json!({"apiVersion": "v1", "kind": "Service", "spec": {"clusterIP": "None"}});
+        retain(&mut desired, &json!({"spec": {"clusterIP": "10.0.0.9", "healthCheckNodePort": 0}}));
         assert_eq!(desired["spec"], json!({"clusterIP": "None"}));
     }
 }
@@ -435,13 +352,110 @@ mod others {
             }),
         );
         assert_eq!(desired["data"], json!({"token": "eA=="}));
-        assert_eq!(
-            desired["metadata"]["annotations"]["kubernetes.io/service-account.uid"],
-            "m-1"
-        );
-        let mut opaque =
-            json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"a": "Yg=="}});
+        assert_eq!(desired["metadata"]["annotations"]["kubernetes.io/service-account.uid"], "m-1");
+        let mut opaque = json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": {"a": "Yg=="}});
         retain(&mut opaque, &json!({"data": {"token": "eA=="}}));
         assert_eq!(opaque["data"], json!({"a": "Yg=="}));
+    }
+}
+
+mod relatives_of_deployments {
+    use super::*;
+
+    fn stateful_set(partition: i64, updated: i64, available: i64) -> Value {
+        json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "db", "generation": 2},
+            "spec": {"replicas": 5, "updateStrategy": {"rollingUpdate": {"partition": partition}}},
+            "status": {"observedGeneration": 2, "replicas": 5, "updatedReplicas": updated, "availableReplicas": available},
+        })
+    }
+
+    #[test]
+    fn stateful_sets_and_replica_sets_are_divided_too() {
+        for kind in ["StatefulSet", "ReplicaSet"] {
+            let mut object = manifest(
+                json!({"apiVersion": "apps/v1", "kind": kind, "metadata": {"name": "x"}, "spec": {"replicas": 4}}),
+            );
+            assert_eq!(replicas(&object).unwrap().count, 4, "{kind}");
+            assert!(revise_replicas(&mut object, 2));
+            assert_eq!(object.value()["spec"]["replicas"], 2);
+        }
+    }
+
+    #[test]
+    fn a_partitioned_rollout_is_healthy_when_the_upper_pods_are_updated_and_all_are_up() {
+        let rows = [
+            (0, 5, 5, ResourceHealth::Healthy),
+            (0, 4, 5, ResourceHealth::Unhealthy),
+            (3, 2, 5, ResourceHealth::Healthy),
+            (3, 1, 5, ResourceHealth::Unhealthy),
+            (3, 2, 4, ResourceHealth::Unhealthy),
+        ];
+        for (partition, updated, available, expected) in rows {
+            let live = stateful_set(partition, updated, available);
+            assert_eq!(health(&live), expected, "partition {partition}, {updated} updated, {available} available");
+        }
+    }
+
+    #[test]
+    fn a_replica_set_is_healthy_when_enough_pods_are_available() {
+        let set = |available: i64| {
+            json!({
+                "apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": {"name": "r", "generation": 1},
+                "spec": {"replicas": 2}, "status": {"observedGeneration": 1, "replicas": 2, "availableReplicas": available},
+            })
+        };
+        assert_eq!(health(&set(2)), ResourceHealth::Healthy);
+        assert_eq!(health(&set(1)), ResourceHealth::Unhealthy);
+    }
+
+    #[test]
+    fn each_kind_reports_its_own_counters() {
+        let reflected = reflect_status(&stateful_set(0, 5, 5)).unwrap();
+        assert_eq!(
+            reflected,
+            json!({
+                "generation": 2, "observedGeneration": 2, "replicas": 5, "updatedReplicas": 5, "availableReplicas": 5,
+            })
+        );
+    }
+}
+
+mod what_members_choose {
+    use super::*;
+
+    #[test]
+    fn a_claims_volume_and_default_class_stay() {
+        let live = json!({"spec": {"volumeName": "pv-7", "storageClassName": "fast"}});
+        let mut claim = json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {}});
+        retain(&mut claim, &live);
+        assert_eq!(claim["spec"], live["spec"]);
+        let mut picky =
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {"storageClassName": "slow"}});
+        retain(&mut picky, &live);
+        assert_eq!(picky["spec"], json!({"volumeName": "pv-7", "storageClassName": "slow"}));
+    }
+
+    #[test]
+    fn a_claim_is_healthy_when_it_is_bound() {
+        let claim =
+            |phase: &str| json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "status": {"phase": phase}});
+        assert_eq!(health(&claim("Bound")), ResourceHealth::Healthy);
+        assert_eq!(health(&claim("Pending")), ResourceHealth::Unhealthy);
+    }
+
+    #[test]
+    fn an_ingress_keeps_its_default_class_and_waits_for_an_address() {
+        let mut ingress = json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {}});
+        retain(&mut ingress, &json!({"spec": {"ingressClassName": "nginx"}}));
+        assert_eq!(ingress["spec"]["ingressClassName"], "nginx");
+        assert_eq!(health(&ingress), ResourceHealth::Unhealthy);
+        ingress["status"] = json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}});
+        assert_eq!(health(&ingress), ResourceHealth::Healthy);
+        let items = [StatusItem { cluster: "bj", status: reflect_status(&ingress) }];
+        assert_eq!(
+            aggregate_status(&json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress"}), &items).unwrap(),
+            json!({"loadBalancer": {"ingress": [{"ip": "1.2.3.4", "hostname": "bj"}]}})
+        );
     }
 }

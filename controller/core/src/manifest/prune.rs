@@ -20,10 +20,8 @@ const SERVER_METADATA: [&str; 10] = [
 /// Ours: Karmada keeps it. See [`super::Manifest::from_template`] for the reasons.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-const DEPLOYMENT_REVISIONS: [&str; 2] = [
-    "deployment.kubernetes.io/revision",
-    "deployment.kubernetes.io/revision-history",
-];
+const DEPLOYMENT_REVISIONS: [&str; 2] =
+    ["deployment.kubernetes.io/revision", "deployment.kubernetes.io/revision-history"];
 const CONTROLLER_UIDS: [&str; 2] = ["controller-uid", "batch.kubernetes.io/controller-uid"];
 const JOB_NAMES: [&str; 2] = ["job-name", "batch.kubernetes.io/job-name"];
 const SERVICE_ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
@@ -47,9 +45,7 @@ pub(super) fn prune(value: &mut Value) {
         Some("ServiceAccount") => service_account(value),
         Some("Service") => service(value),
         Some("Secret") => secret(value),
-        Some("PersistentVolumeClaim") => {
-            remove_keys(value, "/metadata/annotations", &[SELECTED_NODE])
-        }
+        Some("PersistentVolumeClaim") => remove_keys(value, "/metadata/annotations", &[SELECTED_NODE]),
         _ => {}
     }
     drop_empty_annotations(value);
@@ -58,11 +54,7 @@ pub(super) fn prune(value: &mut Value) {
 /// A Job's generated selector points at the hub's Job; `ttlSecondsAfterFinished` would let the member remove a
 /// finished Job that we then create (and run) again.
 fn job(value: &mut Value) {
-    if value
-        .pointer("/spec/manualSelector")
-        .and_then(Value::as_bool)
-        != Some(true)
-    {
+    if value.pointer("/spec/manualSelector").and_then(Value::as_bool) != Some(true) {
         remove_keys(value, "/spec/selector/matchLabels", &CONTROLLER_UIDS);
         remove_keys(value, "/spec/template/metadata/labels", &CONTROLLER_UIDS);
         remove_keys(value, "/spec/template/metadata/labels", &JOB_NAMES);
@@ -71,14 +63,11 @@ fn job(value: &mut Value) {
 }
 
 fn service_account(value: &mut Value) {
-    let Some(prefix) = text(value, &["metadata", "name"]).map(|name| format!("{name}-token-"))
-    else {
+    let Some(prefix) = text(value, &["metadata", "name"]).map(|name| format!("{name}-token-")) else {
         return;
     };
     if let Some(secrets) = value.get_mut("secrets").and_then(Value::as_array_mut) {
-        secrets.retain(|secret| {
-            !text(secret, &["name"]).is_some_and(|name| name.starts_with(&prefix))
-        });
+        secrets.retain(|secret| !text(secret, &["name"]).is_some_and(|name| name.starts_with(&prefix)));
     }
 }
 
@@ -100,10 +89,7 @@ fn secret(value: &mut Value) {
 /// A map that we emptied is noise, and a server may or may not return it.
 fn drop_empty_annotations(value: &mut Value) {
     if let Some(metadata) = map_at(value, "/metadata")
-        && metadata
-            .get("annotations")
-            .and_then(Value::as_object)
-            .is_some_and(Map::is_empty)
+        && metadata.get("annotations").and_then(Value::as_object).is_some_and(Map::is_empty)
     {
         metadata.remove("annotations");
     }

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use serde_json::json;
 
@@ -71,28 +66,28 @@ fn pruning_a_manifest_again_changes_nothing() {
 #[test]
 fn the_template_keeps_what_pruning_would_lose() {
     let template = Template::from_value(deployment_from_a_server()).unwrap();
-    assert_eq!(
-        (
-            template.uid.as_str(),
-            template.generation,
-            template.resource_version.as_str()
-        ),
-        ("0a1b", 7, "4711")
-    );
+    assert_eq!((template.uid.as_str(), template.generation, template.resource_version.as_str()), ("0a1b", 7, "4711"));
     assert!(!template.deleting);
 }
 
 #[test]
 fn the_order_of_keys_does_not_change_the_hash() {
-    let left = Manifest::from_template(br#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c"},"data":{"a":"1","b":"2"}}"#);
-    let right = Manifest::from_template(br#"{"data":{"b":"2","a":"1"},"metadata":{"name":"c"},"apiVersion":"v1","kind":"ConfigMap"}"#);
+    let left = Manifest::from_template(
+        br#"{"kind":"ConfigMap","apiVersion":"v1","metadata":{"name":"c"},"data":{"a":"1","b":"2"}}"#,
+    );
+    let right = Manifest::from_template(
+        br#"{"data":{"b":"2","a":"1"},"metadata":{"name":"c"},"apiVersion":"v1","kind":"ConfigMap"}"#,
+    );
     assert_eq!(left.unwrap().hash(), right.unwrap().hash());
 }
 
 #[test]
 fn one_changed_value_changes_the_hash() {
     let manifest = |value: &str| {
-        Manifest::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": value}})).unwrap()
+        Manifest::from_value(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"a": value}}),
+        )
+        .unwrap()
     };
     assert_ne!(manifest("1").hash(), manifest("2").hash());
     assert_eq!(manifest("1").hash().len(), 32);
@@ -116,11 +111,7 @@ fn debug_output_names_the_object_and_hides_its_content() {
 
 #[test]
 fn what_is_no_object_is_refused_with_the_reason() {
-    let reason = |raw: &str| {
-        Manifest::from_template(raw.as_bytes())
-            .unwrap_err()
-            .to_string()
-    };
+    let reason = |raw: &str| Manifest::from_template(raw.as_bytes()).unwrap_err().to_string();
     insta::assert_snapshot!(reason("{"), @"the object is not valid JSON: EOF while parsing an object at line 1 column 1; fix the object at its source");
     insta::assert_snapshot!(reason("[]"), @"the object is not a JSON object; a manifest needs apiVersion, kind and metadata.name");
     insta::assert_snapshot!(reason(r#"{"apiVersion":"v1","kind":"","metadata":{"name":"x"}}"#), @"the object has no kind; a manifest needs apiVersion, kind and metadata.name");
@@ -199,33 +190,26 @@ fn generated_token_references_leave_a_service_account() {
 #[test]
 fn marks_can_be_set_where_no_map_was() {
     let mut manifest =
-        Manifest::from_value(json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "x"}}))
-            .unwrap();
+        Manifest::from_value(json!({"apiVersion": "v1", "kind": "A", "metadata": {"name": "x"}})).unwrap();
     manifest.set_label("k", "1");
     manifest.set_annotation("b", "2");
     manifest.set_annotation("a/b", "3");
     assert_eq!(manifest.label("k"), Some("1"));
     assert_eq!(manifest.annotation("a/b"), Some("3"));
-    assert_eq!(
-        manifest.annotations().collect::<Vec<_>>(),
-        [("a/b", "3"), ("b", "2")]
-    );
+    assert_eq!(manifest.annotations().collect::<Vec<_>>(), [("a/b", "3"), ("b", "2")]);
     manifest.remove_annotation("b");
     assert_eq!(manifest.annotation("b"), None);
 }
 
 #[test]
 fn an_identity_prints_as_people_say_it() {
-    let identity = Manifest::from_value(deployment_from_a_server())
-        .unwrap()
-        .identity();
+    let identity = Manifest::from_value(deployment_from_a_server()).unwrap().identity();
     assert_eq!(identity.to_string(), "Deployment prod/web");
     assert_eq!((identity.group(), identity.version()), ("apps", "v1"));
-    let namespace = Manifest::from_value(
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod"}}),
-    )
-    .unwrap()
-    .identity();
+    let namespace =
+        Manifest::from_value(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod"}}))
+            .unwrap()
+            .identity();
     assert_eq!(namespace.to_string(), "Namespace prod");
     assert_eq!((namespace.group(), namespace.version()), ("", "v1"));
 }

@@ -14,19 +14,10 @@ pub(super) fn apply(overrider: &ImageOverrider, object: &mut Value) -> Result<()
         None => image_paths(object),
     };
     for path in paths {
-        let fail = |cause: &str| Problem {
-            overrider: OVERRIDER,
-            path: path.clone(),
-            cause: cause.to_owned(),
-        };
-        let at = object
-            .pointer_mut(&path)
-            .ok_or_else(|| fail("there is no such field"))?;
-        let text = at
-            .as_str()
-            .ok_or_else(|| fail("the field is not a string"))?;
-        let mut image =
-            Image::parse(text).ok_or_else(|| fail("the field is not an image reference"))?;
+        let fail = |cause: &str| Problem { overrider: OVERRIDER, path: path.clone(), cause: cause.to_owned() };
+        let at = object.pointer_mut(&path).ok_or_else(|| fail("there is no such field"))?;
+        let text = at.as_str().ok_or_else(|| fail("the field is not a string"))?;
+        let mut image = Image::parse(text).ok_or_else(|| fail("the field is not an image reference"))?;
         image.change(overrider).map_err(fail)?;
         *at = Value::from(image.to_string());
     }
@@ -37,13 +28,8 @@ fn image_paths(object: &Value) -> Vec<String> {
     let Some(pod) = pod_spec_path(object) else {
         return Vec::new();
     };
-    let containers = object
-        .pointer(&format!("{pod}/containers"))
-        .and_then(Value::as_array)
-        .map_or(0, Vec::len);
-    (0..containers)
-        .map(|position| format!("{pod}/containers/{position}/image"))
-        .collect()
+    let containers = object.pointer(&format!("{pod}/containers")).and_then(Value::as_array).map_or(0, Vec::len);
+    (0..containers).map(|position| format!("{pod}/containers/{position}/image")).collect()
 }
 
 /// `[registry/]repository[:tag|@digest]`. As in Karmada everything before the first slash is the registry.
@@ -84,11 +70,7 @@ impl Image {
             (None, Some(digest)) => Version::Digest(digest.to_owned()),
             (None, None) => Version::None,
         };
-        Some(Self {
-            registry: registry.to_owned(),
-            repository: repository.to_owned(),
-            version,
-        })
+        Some(Self { registry: registry.to_owned(), repository: repository.to_owned(), version })
     }
 
     fn change(&mut self, overrider: &ImageOverrider) -> Result<(), &'static str> {
@@ -139,17 +121,13 @@ impl std::fmt::Display for Image {
 /// `[\w][\w.-]{0,127}`, the grammar of the distribution project.
 fn is_tag(text: &str) -> bool {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    text.len() <= 128
-        && text.starts_with(word)
-        && text.chars().all(|c| word(c) || c == '.' || c == '-')
+    text.len() <= 128 && text.starts_with(word) && text.chars().all(|c| word(c) || c == '.' || c == '-')
 }
 
 fn is_digest(text: &str) -> bool {
     text.split_once(':').is_some_and(|(algorithm, hex)| {
         algorithm.starts_with(|c: char| c.is_ascii_alphabetic())
-            && algorithm
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "+._-".contains(c))
+            && algorithm.chars().all(|c| c.is_ascii_alphanumeric() || "+._-".contains(c))
             && hex.len() >= 32
             && hex.chars().all(|c| c.is_ascii_hexdigit())
     })

@@ -1,10 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::unwrap_in_result,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use pando_api::cluster::Cluster;
 use proptest::prelude::*;
@@ -64,25 +58,14 @@ fn label(value: &str) -> Value {
 
 /// Applies one set of overriders to `web` in cluster `bj`.
 fn apply(overriders: Value) -> Result<Value, OverrideError> {
-    let policies = [policy(
-        "prod",
-        "p",
-        json!({"overrideRules": [{"overriders": overriders}]}),
-    )];
+    let policies = [policy("prod", "p", json!({"overrideRules": [{"overriders": overriders}]}))];
     let selected = select([], &policies, &web());
-    selected
-        .apply(web(), &cluster("bj"))
-        .map(|(object, _)| object.into_value())
+    selected.apply(web(), &cluster("bj")).map(|(object, _)| object.into_value())
 }
 
 fn images(object: &Value) -> Vec<String> {
-    let containers = object["spec"]["template"]["spec"]["containers"]
-        .as_array()
-        .unwrap();
-    containers
-        .iter()
-        .map(|container| container["image"].as_str().unwrap().to_owned())
-        .collect()
+    let containers = object["spec"]["template"]["spec"]["containers"].as_array().unwrap();
+    containers.iter().map(|container| container["image"].as_str().unwrap().to_owned()).collect()
 }
 
 fn image(component: &str, operator: &str, value: &str) -> Vec<String> {
@@ -93,33 +76,18 @@ fn image(component: &str, operator: &str, value: &str) -> Vec<String> {
 mod selection {
     use super::*;
 
-    fn order(
-        cluster_policies: &[ClusterOverridePolicy],
-        policies: &[OverridePolicy],
-    ) -> Vec<String> {
-        select(cluster_policies, policies, &web())
-            .policies
-            .iter()
-            .map(|(policy, _)| policy.to_string())
-            .collect()
+    fn order(cluster_policies: &[ClusterOverridePolicy], policies: &[OverridePolicy]) -> Vec<String> {
+        select(cluster_policies, policies, &web()).policies.iter().map(|(policy, _)| policy.to_string()).collect()
     }
 
     #[test]
     fn cluster_policies_first_then_the_more_specific_later_then_by_name() {
         let all = || json!({"overrideRules": [{"overriders": {}}]});
         let by_kind = || selecting(json!({}), json!({}));
-        let by_label = || {
-            selecting(
-                json!({"labelSelector": {"matchLabels": {"app": "web"}}}),
-                json!({}),
-            )
-        };
+        let by_label = || selecting(json!({"labelSelector": {"matchLabels": {"app": "web"}}}), json!({}));
         let by_name = || selecting(json!({"name": "web"}), json!({}));
         let order = order(
-            &[
-                cluster_policy("z-name", by_name()),
-                cluster_policy("y-all", all()),
-            ],
+            &[cluster_policy("z-name", by_name()), cluster_policy("y-all", all())],
             &[
                 policy("prod", "a-name", by_name()),
                 policy("prod", "b-label", by_label()),
@@ -140,33 +108,15 @@ mod selection {
     #[test]
     fn policies_of_other_namespaces_names_and_kinds_do_not_count() {
         let order = order(
-            &[cluster_policy(
-                "other-namespace",
-                selecting(json!({"namespace": "dev"}), json!({})),
-            )],
+            &[cluster_policy("other-namespace", selecting(json!({"namespace": "dev"}), json!({})))],
             &[
-                policy(
-                    "dev",
-                    "elsewhere",
-                    selecting(json!({"name": "web"}), json!({})),
-                ),
-                policy(
-                    "prod",
-                    "other-name",
-                    selecting(json!({"name": "api"}), json!({})),
-                ),
-                policy(
-                    "prod",
-                    "other-kind",
-                    selecting(json!({"kind": "StatefulSet"}), json!({})),
-                ),
+                policy("dev", "elsewhere", selecting(json!({"name": "web"}), json!({}))),
+                policy("prod", "other-name", selecting(json!({"name": "api"}), json!({}))),
+                policy("prod", "other-kind", selecting(json!({"kind": "StatefulSet"}), json!({}))),
                 policy(
                     "prod",
                     "other-label",
-                    selecting(
-                        json!({"labelSelector": {"matchLabels": {"app": "api"}}}),
-                        json!({}),
-                    ),
+                    selecting(json!({"labelSelector": {"matchLabels": {"app": "api"}}}), json!({})),
                 ),
             ],
         );
@@ -177,15 +127,9 @@ mod selection {
     fn the_more_specific_policy_wins() {
         let policies = [
             policy("prod", "z-kind", selecting(json!({}), label("kind"))),
-            policy(
-                "prod",
-                "a-name",
-                selecting(json!({"name": "web"}), label("name")),
-            ),
+            policy("prod", "a-name", selecting(json!({"name": "web"}), label("name"))),
         ];
-        let (object, _) = select([], &policies, &web())
-            .apply(web(), &cluster("bj"))
-            .unwrap();
+        let (object, _) = select([], &policies, &web()).apply(web(), &cluster("bj")).unwrap();
         assert_eq!(object.label("by"), Some("name"));
     }
 
@@ -193,10 +137,7 @@ mod selection {
     fn without_policies_the_object_stays_as_it_is() {
         let selected = select([], [], &web());
         assert!(selected.is_empty());
-        assert_eq!(
-            selected.apply(web(), &cluster("bj")).unwrap(),
-            (web(), AppliedOverrides::default())
-        );
+        assert_eq!(selected.apply(web(), &cluster("bj")).unwrap(), (web(), AppliedOverrides::default()));
     }
 
     #[test]
@@ -207,56 +148,24 @@ mod selection {
         ]});
         let policies = [policy("prod", "p", spec)];
         let selected = select([], &policies, &web());
-        let by = |name| {
-            selected
-                .apply(web(), &cluster(name))
-                .unwrap()
-                .0
-                .label("by")
-                .map(str::to_owned)
-        };
-        assert_eq!(
-            (
-                by("bj").as_deref(),
-                by("sh").as_deref(),
-                by("sz").as_deref()
-            ),
-            (Some("bj"), Some("sh"), None)
-        );
+        let by = |name| selected.apply(web(), &cluster(name)).unwrap().0.label("by").map(str::to_owned);
+        assert_eq!((by("bj").as_deref(), by("sh").as_deref(), by("sz").as_deref()), (Some("bj"), Some("sh"), None));
     }
 
     #[test]
     fn the_deprecated_form_is_one_rule() {
-        let policies = [policy(
-            "prod",
-            "old",
-            json!({"targetCluster": {"clusterNames": ["bj"]}, "overriders": label("old")}),
-        )];
+        let policies =
+            [policy("prod", "old", json!({"targetCluster": {"clusterNames": ["bj"]}, "overriders": label("old")}))];
         let selected = select([], &policies, &web());
-        assert_eq!(
-            selected.apply(web(), &cluster("bj")).unwrap().0.label("by"),
-            Some("old")
-        );
-        assert_eq!(
-            selected.apply(web(), &cluster("sh")).unwrap(),
-            (web(), AppliedOverrides::default())
-        );
+        assert_eq!(selected.apply(web(), &cluster("bj")).unwrap().0.label("by"), Some("old"));
+        assert_eq!(selected.apply(web(), &cluster("sh")).unwrap(), (web(), AppliedOverrides::default()));
     }
 
     #[test]
     fn the_record_has_what_was_said_in_karmadas_form() {
-        let policies = [policy(
-            "prod",
-            "p",
-            json!({"overrideRules": [{"overriders": label("x")}]}),
-        )];
-        let cluster_policies = [cluster_policy(
-            "c",
-            json!({"overrideRules": [{"overriders": label("y")}]}),
-        )];
-        let (_, applied) = select(&cluster_policies, &policies, &web())
-            .apply(web(), &cluster("bj"))
-            .unwrap();
+        let policies = [policy("prod", "p", json!({"overrideRules": [{"overriders": label("x")}]}))];
+        let cluster_policies = [cluster_policy("c", json!({"overrideRules": [{"overriders": label("y")}]}))];
+        let (_, applied) = select(&cluster_policies, &policies, &web()).apply(web(), &cluster("bj")).unwrap();
         assert_eq!(
             serde_json::to_value(&applied.namespaced).unwrap(),
             json!([{"policyName": "p", "overriders": {"labelsOverrider": [{"operator": "add", "value": {"by": "x"}}]}}])
@@ -277,11 +186,7 @@ mod images {
             ("Repository", "replace", "acme/web"),
             ("Repository", "add", "-slim"),
             ("Tag", "replace", "1.28"),
-            (
-                "Tag",
-                "replace",
-                "sha256:50d858e0985ecc7f60418aaf0cc5ab587f42c2570a884095a9e8ccacd0f6545c",
-            ),
+            ("Tag", "replace", "sha256:50d858e0985ecc7f60418aaf0cc5ab587f42c2570a884095a9e8ccacd0f6545c"),
             ("Tag", "add", "-alpine"),
             ("Tag", "remove", ""),
         ];
@@ -291,10 +196,7 @@ mod images {
                 "component": component, "operator": operator, "value": value,
                 "predicate": {"path": "/spec/template/spec/containers/0/image"},
             }]}));
-            format!(
-                "{component} {operator} {value}: {}",
-                super::images(&result.unwrap())[0]
-            )
+            format!("{component} {operator} {value}: {}", super::images(&result.unwrap())[0])
         });
         insta::assert_snapshot!(text.join("\n"), @r"
         Registry replace mirror.example:5000: mirror.example:5000/library/nginx:1.27
@@ -311,15 +213,11 @@ mod images {
 
     #[test]
     fn without_a_predicate_all_containers_change_and_no_init_container() {
-        let object = apply(json!({"imageOverrider": [{"component": "Registry", "operator": "replace", "value": "m.example"}]})).unwrap();
-        assert_eq!(
-            super::images(&object),
-            ["m.example/library/nginx:1.27", "m.example/fluent"]
-        );
-        assert_eq!(
-            object["spec"]["template"]["spec"]["initContainers"][0]["image"],
-            "busybox:1"
-        );
+        let object =
+            apply(json!({"imageOverrider": [{"component": "Registry", "operator": "replace", "value": "m.example"}]}))
+                .unwrap();
+        assert_eq!(super::images(&object), ["m.example/library/nginx:1.27", "m.example/fluent"]);
+        assert_eq!(object["spec"]["template"]["spec"]["initContainers"][0]["image"], "busybox:1");
     }
 
     #[test]
@@ -329,7 +227,8 @@ mod images {
 
     #[test]
     fn what_is_no_tag_is_refused() {
-        let error = apply(json!({"imageOverrider": [{"component": "Tag", "operator": "add", "value": "-alpine"}]})).unwrap_err();
+        let error = apply(json!({"imageOverrider": [{"component": "Tag", "operator": "add", "value": "-alpine"}]}))
+            .unwrap_err();
         insta::assert_snapshot!(error, @"OverridePolicy prod/p: imageOverrider at /spec/template/spec/containers/1/image failed for Deployment prod/web: the result is neither a tag nor a digest; fix the overrider or the template");
     }
 
@@ -343,7 +242,10 @@ mod images {
 
     #[test]
     fn kinds_without_pods_are_left_alone() {
-        let map = Manifest::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "prod"}})).unwrap();
+        let map = Manifest::from_value(
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "prod"}}),
+        )
+        .unwrap();
         let policies = [policy(
             "prod",
             "p",
@@ -351,13 +253,7 @@ mod images {
                 "imageOverrider": [{"component": "Tag", "operator": "replace", "value": "1"}],
             }}]}),
         )];
-        assert_eq!(
-            select([], &policies, &map)
-                .apply(map.clone(), &cluster("bj"))
-                .unwrap()
-                .0,
-            map
-        );
+        assert_eq!(select([], &policies, &map).apply(map.clone(), &cluster("bj")).unwrap().0, map);
     }
 }
 
@@ -372,26 +268,23 @@ mod others {
             {"path": "/metadata/labels/app", "operator": "remove"},
         ]}))
         .unwrap();
-        assert_eq!(
-            (&object["spec"]["replicas"], &object["spec"]["paused"]),
-            (&json!(7), &json!(true))
-        );
+        assert_eq!((&object["spec"]["replicas"], &object["spec"]["paused"]), (&json!(7), &json!(true)));
         assert_eq!(object["metadata"]["labels"], json!({}));
     }
 
     #[test]
     fn a_patch_of_a_missing_field_names_policy_overrider_and_path() {
-        let error = apply(json!({"plaintext": [{"path": "/spec/nothing/here", "operator": "replace", "value": "hunter2"}]})).unwrap_err();
+        let error =
+            apply(json!({"plaintext": [{"path": "/spec/nothing/here", "operator": "replace", "value": "hunter2"}]}))
+                .unwrap_err();
         insta::assert_snapshot!(error, @"OverridePolicy prod/p: plaintext at /spec/nothing/here failed for Deployment prod/web: there is no such field; fix the overrider or the template");
         assert_eq!(error.policy().name, "p");
     }
 
     #[test]
     fn a_broken_pointer_is_named() {
-        let error = apply(
-            json!({"plaintext": [{"path": "spec.replicas", "operator": "replace", "value": 1}]}),
-        )
-        .unwrap_err();
+        let error =
+            apply(json!({"plaintext": [{"path": "spec.replicas", "operator": "replace", "value": 1}]})).unwrap_err();
         insta::assert_snapshot!(error, @"OverridePolicy prod/p: plaintext at spec.replicas failed for Deployment prod/web: the path is not a JSON pointer (RFC 6901): it starts with / and escapes / as ~1; fix the overrider or the template");
     }
 
@@ -403,22 +296,14 @@ mod others {
             {"operator": "remove", "value": {"absent": "x"}},
         ]}))
         .unwrap();
-        assert_eq!(
-            object["metadata"]["labels"],
-            json!({"app": "web2", "new": "1"})
-        );
+        assert_eq!(object["metadata"]["labels"], json!({"app": "web2", "new": "1"}));
     }
 
     #[test]
     fn annotations_get_their_map() {
-        let object =
-            apply(json!({"annotationsOverrider": [{"operator": "add", "value": {"a/b": "1"}}]}))
-                .unwrap();
+        let object = apply(json!({"annotationsOverrider": [{"operator": "add", "value": {"a/b": "1"}}]})).unwrap();
         assert_eq!(object["metadata"]["annotations"], json!({"a/b": "1"}));
-        let object = apply(
-            json!({"annotationsOverrider": [{"operator": "replace", "value": {"a/b": "1"}}]}),
-        )
-        .unwrap();
+        let object = apply(json!({"annotationsOverrider": [{"operator": "replace", "value": {"a/b": "1"}}]})).unwrap();
         assert_eq!(object["metadata"].get("annotations"), None);
     }
 
@@ -434,10 +319,7 @@ mod others {
         }))
         .unwrap();
         let container = &object["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(
-            (&container["command"], &container["args"]),
-            (&json!(["run"]), &json!(["-b", "-c"]))
-        );
+        assert_eq!((&container["command"], &container["args"]), (&json!(["run"]), &json!(["-b", "-c"])));
     }
 
     fn config(document: &str, field: Value) -> Result<Value, OverrideError> {
@@ -445,24 +327,15 @@ mod others {
             "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "prod"}, "data": {"app.json": document},
         }))
         .unwrap();
-        let policies = [policy(
-            "prod",
-            "p",
-            json!({"overrideRules": [{"overriders": {"fieldOverrider": [field]}}]}),
-        )];
+        let policies = [policy("prod", "p", json!({"overrideRules": [{"overriders": {"fieldOverrider": [field]}}]}))];
         let selected = select([], &policies, &map);
-        selected
-            .apply(map.clone(), &cluster("bj"))
-            .map(|(object, _)| object.into_value())
+        selected.apply(map.clone(), &cluster("bj")).map(|(object, _)| object.into_value())
     }
 
     #[test]
     fn a_json_document_inside_a_field_is_patched() {
         let field = json!({"fieldPath": "/data/app.json", "json": [{"subPath": "/db/host", "operator": "replace", "value": "b"}]});
-        assert_eq!(
-            config(r#"{"db": {"host": "a"}}"#, field).unwrap()["data"]["app.json"],
-            r#"{"db":{"host":"b"}}"#
-        );
+        assert_eq!(config(r#"{"db": {"host": "a"}}"#, field).unwrap()["data"]["app.json"], r#"{"db":{"host":"b"}}"#);
     }
 
     #[test]
@@ -474,12 +347,7 @@ mod others {
     #[test]
     fn yaml_documents_are_refused_and_not_ignored() {
         let field = json!({"fieldPath": "/data/app.json", "yaml": [{"subPath": "/a", "operator": "add", "value": 1}]});
-        assert!(
-            config("a: 1", field)
-                .unwrap_err()
-                .to_string()
-                .contains("YAML cannot be overridden yet")
-        );
+        assert!(config("a: 1", field).unwrap_err().to_string().contains("YAML cannot be overridden yet"));
     }
 
     #[test]
@@ -509,10 +377,10 @@ mod rejection {
             json!({"plaintext": [{"path": "/metadata", "operator": "replace", "value": {"name": "web", "namespace": "prod", "labels": {"a": 1}}}]}),
         ];
         let text = rows.map(|row| {
-            apply(row).unwrap_err().to_string().replace(
-                "OverridePolicy prod/p: override rejected for Deployment prod/web: ",
-                "",
-            )
+            apply(row)
+                .unwrap_err()
+                .to_string()
+                .replace("OverridePolicy prod/p: override rejected for Deployment prod/web: ", "")
         });
         insta::assert_snapshot!(text.join("\n"), @r"
         it changes kind; overrides may change neither the identity of an object nor Pando's marks
@@ -528,7 +396,9 @@ mod rejection {
 
     #[test]
     fn an_api_version_may_change_inside_its_group() {
-        let object = apply(json!({"plaintext": [{"path": "/apiVersion", "operator": "replace", "value": "apps/v1beta2"}]})).unwrap();
+        let object =
+            apply(json!({"plaintext": [{"path": "/apiVersion", "operator": "replace", "value": "apps/v1beta2"}]}))
+                .unwrap();
         assert_eq!(object["apiVersion"], "apps/v1beta2");
     }
 

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use serde_json::json;
 
@@ -20,8 +15,10 @@ fn record() -> Record {
 }
 
 fn live(record: &Record) -> Manifest {
-    let mut object =
-        Manifest::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}})).unwrap();
+    let mut object = Manifest::from_value(
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c", "namespace": "n"}}),
+    )
+    .unwrap();
     record.mark(&mut object);
     object
 }
@@ -34,24 +31,16 @@ fn what_we_mark_is_ours() {
 
 #[test]
 fn objects_of_namespace_sync_have_no_binding() {
-    let record = Record {
-        binding: None,
-        ..record()
-    };
+    let record = Record { binding: None, ..record() };
     assert_eq!(prove(live(&record).value(), &record), Proof::Owned);
 }
 
 #[test]
 fn the_label_alone_is_no_proof() {
-    let mut stranger = Manifest::from_value(
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}}),
-    )
-    .unwrap();
+    let mut stranger =
+        Manifest::from_value(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}})).unwrap();
     stranger.set_label("karmada.io/managed", "true");
-    assert!(matches!(
-        prove(stranger.value(), &record()),
-        Proof::Foreign { .. }
-    ));
+    assert!(matches!(prove(stranger.value(), &record()), Proof::Foreign { .. }));
 }
 
 #[test]
@@ -60,105 +49,51 @@ fn a_record_without_the_label_is_no_proof() {
     object.remove_label("karmada.io/managed");
     assert_eq!(
         prove(object.value(), &record()),
-        Proof::Foreign {
-            why: "it has no label karmada.io/managed=true".to_owned()
-        }
+        Proof::Foreign { why: "it has no label karmada.io/managed=true".to_owned() }
     );
 }
 
 #[test]
 fn every_part_of_the_record_is_needed() {
-    for missing in [
-        "resourcetemplate.karmada.io/uid",
-        "work.karmada.io/namespace",
-        "work.karmada.io/name",
-    ] {
+    for missing in ["resourcetemplate.karmada.io/uid", "work.karmada.io/namespace", "work.karmada.io/name"] {
         let mut object = live(&record());
         object.remove_annotation(missing);
-        assert!(
-            matches!(prove(object.value(), &record()), Proof::Foreign { .. }),
-            "without {missing}"
-        );
+        assert!(matches!(prove(object.value(), &record()), Proof::Foreign { .. }), "without {missing}");
     }
 }
 
 #[test]
 fn another_federation_is_named_even_without_the_label() {
-    let mut object = live(&Record {
-        federation: "fed-9".to_owned(),
-        ..record()
-    });
+    let mut object = live(&Record { federation: "fed-9".to_owned(), ..record() });
     object.remove_label("karmada.io/managed");
-    assert_eq!(
-        prove(object.value(), &record()),
-        Proof::OtherFederation {
-            federation: "fed-9".to_owned()
-        }
-    );
+    assert_eq!(prove(object.value(), &record()), Proof::OtherFederation { federation: "fed-9".to_owned() });
 }
 
 #[test]
 fn another_work_of_the_same_federation_is_foreign() {
-    let other = live(&Record {
-        work_name: "api-7".to_owned(),
-        ..record()
-    });
+    let other = live(&Record { work_name: "api-7".to_owned(), ..record() });
     assert_eq!(
         prove(other.value(), &record()),
-        Proof::Foreign {
-            why: "it belongs to Work karmada-es-bj/api-7".to_owned()
-        }
+        Proof::Foreign { why: "it belongs to Work karmada-es-bj/api-7".to_owned() }
     );
 }
 
 #[test]
 fn an_earlier_template_or_binding_of_the_same_work_is_inherited() {
     for earlier in [
-        Record {
-            template_uid: "older".to_owned(),
-            ..record()
-        },
-        Record {
-            binding: Some("older".to_owned()),
-            ..record()
-        },
-        Record {
-            binding: None,
-            ..record()
-        },
+        Record { template_uid: "older".to_owned(), ..record() },
+        Record { binding: Some("older".to_owned()), ..record() },
+        Record { binding: None, ..record() },
     ] {
-        assert!(
-            matches!(
-                prove(live(&earlier).value(), &record()),
-                Proof::Inherited { .. }
-            ),
-            "{earlier:?}"
-        );
+        assert!(matches!(prove(live(&earlier).value(), &record()), Proof::Inherited { .. }), "{earlier:?}");
     }
 }
 
 #[test]
 fn marks_of_a_template_are_overwritten() {
-    let mut copied = live(&Record {
-        federation: "fed-9".to_owned(),
-        binding: Some("b".to_owned()),
-        ..record()
-    });
-    Record {
-        binding: None,
-        ..record()
-    }
-    .mark(&mut copied);
-    assert_eq!(
-        prove(
-            copied.value(),
-            &Record {
-                binding: None,
-                ..record()
-            }
-        ),
-        Proof::Owned
-    );
+    let mut copied = live(&Record { federation: "fed-9".to_owned(), binding: Some("b".to_owned()), ..record() });
+    Record { binding: None, ..record() }.mark(&mut copied);
+    assert_eq!(prove(copied.value(), &Record { binding: None, ..record() }), Proof::Owned);
 }
 
 #[test]
@@ -166,18 +101,9 @@ fn a_hub_that_changes_over_from_karmada_keeps_its_objects() {
     let mut object = live(&record());
     object.remove_annotation("pando.io/federation");
     object.remove_annotation("pando.io/binding");
-    assert!(matches!(
-        prove(object.value(), &record()),
-        Proof::Inherited { .. }
-    ));
-    let other_template = Record {
-        template_uid: "theirs".to_owned(),
-        ..record()
-    };
-    assert!(matches!(
-        prove(object.value(), &other_template),
-        Proof::Foreign { .. }
-    ));
+    assert!(matches!(prove(object.value(), &record()), Proof::Inherited { .. }));
+    let other_template = Record { template_uid: "theirs".to_owned(), ..record() };
+    assert!(matches!(prove(object.value(), &other_template), Proof::Foreign { .. }));
 }
 
 #[test]
@@ -185,10 +111,7 @@ fn sealing_lists_what_is_managed_and_is_stable() {
     let mut object = live(&record());
     object.set_label("app", "web");
     seal(&mut object);
-    assert_eq!(
-        object.annotation("resourcetemplate.karmada.io/managed-labels"),
-        Some("app,karmada.io/managed")
-    );
+    assert_eq!(object.annotation("resourcetemplate.karmada.io/managed-labels"), Some("app,karmada.io/managed"));
     insta::assert_snapshot!(
         object.annotation("resourcetemplate.karmada.io/managed-annotations").unwrap().replace(',', "\n"),
         @r"
@@ -211,16 +134,10 @@ fn sealing_lists_what_is_managed_and_is_stable() {
 fn any_change_of_content_changes_the_seal() {
     let mut object = live(&record());
     seal(&mut object);
-    let before = object
-        .annotation("pando.io/manifest-hash")
-        .unwrap()
-        .to_owned();
+    let before = object.annotation("pando.io/manifest-hash").unwrap().to_owned();
     object.set_label("app", "web");
     seal(&mut object);
-    assert_ne!(
-        object.annotation("pando.io/manifest-hash"),
-        Some(before.as_str())
-    );
+    assert_ne!(object.annotation("pando.io/manifest-hash"), Some(before.as_str()));
 }
 
 #[test]
@@ -233,13 +150,7 @@ fn stripping_removes_our_marks_and_only_those() {
     value["metadata"]["uid"] = json!("u-1");
     value["metadata"]["resourceVersion"] = json!("77");
     let patch = strip_patch(&value);
-    assert_eq!(
-        (
-            &patch["metadata"]["uid"],
-            &patch["metadata"]["resourceVersion"]
-        ),
-        (&json!("u-1"), &json!("77"))
-    );
+    assert_eq!((&patch["metadata"]["uid"], &patch["metadata"]["resourceVersion"]), (&json!("u-1"), &json!("77")));
     json_patch::merge(&mut value, &patch);
     assert_eq!(value["metadata"]["labels"], json!({"app": "web"}));
     assert_eq!(value["metadata"]["annotations"], json!({"team": "shop"}));

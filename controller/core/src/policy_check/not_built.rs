@@ -16,29 +16,18 @@ fn gap(is_set: bool, field: &'static str, effect: Effect) -> Option<Unsupported>
 #[must_use]
 pub fn not_built_in_propagation(spec: &PropagationSpec) -> Vec<Unsupported> {
     let mut gaps = placement_not_built(&spec.placement);
-    let tolerates_for_a_while = spec
-        .placement
-        .cluster_tolerations
-        .iter()
-        .any(|toleration| toleration.toleration_seconds.is_some());
+    let tolerates_for_a_while =
+        spec.placement.cluster_tolerations.iter().any(|toleration| toleration.toleration_seconds.is_some());
     let always = spec.preemption == PreemptionBehavior::Always;
     gaps.extend(
         [
             // Nothing is evicted yet, so nothing is evicted early or late.
-            gap(
-                tolerates_for_a_while,
-                "spec.placement.clusterTolerations.tolerationSeconds",
-                Effect::Warn,
-            ),
+            gap(tolerates_for_a_while, "spec.placement.clusterTolerations.tolerationSeconds", Effect::Warn),
             gap(spec.propagate_deps, "spec.propagateDeps", Effect::Warn),
             gap(spec.association, "spec.association", Effect::Warn),
             gap(always, "spec.preemption: Always", Effect::Warn),
             gap(spec.failover.is_some(), "spec.failover", Effect::Warn),
-            gap(
-                spec.schedule_priority.is_some(),
-                "spec.schedulePriority",
-                Effect::Warn,
-            ),
+            gap(spec.schedule_priority.is_some(), "spec.schedulePriority", Effect::Warn),
         ]
         .into_iter()
         .flatten(),
@@ -50,34 +39,16 @@ pub fn not_built_in_propagation(spec: &PropagationSpec) -> Vec<Unsupported> {
 /// not be.
 #[must_use]
 pub fn placement_not_built(placement: &Placement) -> Vec<Unsupported> {
-    let overflows = placement
-        .cluster_affinities
-        .iter()
-        .any(|term| !term.overflow_affinities.is_empty());
+    let overflows = placement.cluster_affinities.iter().any(|term| !term.overflow_affinities.is_empty());
     let division = match strategy_of(placement) {
-        Strategy::NotBuilt(field) => Some(Unsupported {
-            field,
-            effect: Effect::Hold,
-        }),
+        Strategy::NotBuilt(field) => Some(Unsupported { field, effect: Effect::Hold }),
         Strategy::Duplicated | Strategy::StaticWeights(_) => None,
     };
     [
-        gap(
-            overflows,
-            "spec.placement.clusterAffinities.overflowAffinities",
-            Effect::Hold,
-        ),
-        gap(
-            !placement.spread_constraints.is_empty(),
-            "spec.placement.spreadConstraints",
-            Effect::Hold,
-        ),
+        gap(overflows, "spec.placement.clusterAffinities.overflowAffinities", Effect::Hold),
+        gap(!placement.spread_constraints.is_empty(), "spec.placement.spreadConstraints", Effect::Hold),
         division,
-        gap(
-            placement.workload_affinity.is_some(),
-            "spec.placement.workloadAffinity",
-            Effect::Hold,
-        ),
+        gap(placement.workload_affinity.is_some(), "spec.placement.workloadAffinity", Effect::Hold),
     ]
     .into_iter()
     .flatten()
@@ -89,17 +60,9 @@ pub fn placement_not_built(placement: &Placement) -> Vec<Unsupported> {
 #[must_use]
 pub fn not_built_in_overrides(spec: &OverrideSpec) -> Vec<Unsupported> {
     let rules = spec.override_rules.iter().map(|rule| &rule.overriders);
-    let mut fields = rules
-        .chain([&spec.overriders])
-        .flat_map(|overriders| &overriders.field_overrider);
+    let mut fields = rules.chain([&spec.overriders]).flat_map(|overriders| &overriders.field_overrider);
     let edits_yaml = fields.any(|field| !field.yaml.is_empty());
-    gap(
-        edits_yaml,
-        "spec.overrideRules.overriders.fieldOverrider.yaml",
-        Effect::Hold,
-    )
-    .into_iter()
-    .collect()
+    gap(edits_yaml, "spec.overrideRules.overriders.fieldOverrider.yaml", Effect::Hold).into_iter().collect()
 }
 
 /// The override policies that a policy waits for and that do not exist. Its templates are held until they all do.
@@ -108,9 +71,5 @@ pub fn not_built_in_overrides(spec: &OverrideSpec) -> Vec<Unsupported> {
 /// ClusterOverridePolicies for a ClusterPropagationPolicy.
 #[must_use]
 pub fn missing_overrides<'a>(spec: &'a PropagationSpec, existing: &BTreeSet<&str>) -> Vec<&'a str> {
-    spec.dependent_overrides
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !existing.contains(name))
-        .collect()
+    spec.dependent_overrides.iter().map(String::as_str).filter(|name| !existing.contains(name)).collect()
 }

@@ -1,8 +1,6 @@
 //! Rules for PropagationPolicies and ClusterPropagationPolicies.
 
-use pando_api::policy::{
-    FailoverBehavior, PreemptionBehavior, PropagationSpec, PurgeMode, ResourceSelector,
-};
+use pando_api::policy::{FailoverBehavior, PreemptionBehavior, PropagationSpec, PurgeMode, ResourceSelector};
 
 use crate::selector;
 
@@ -14,17 +12,15 @@ use super::{Invalid, invalid_placement};
 pub fn invalid_propagation(spec: &PropagationSpec, namespace: Option<&str>) -> Vec<Invalid> {
     let mut found = Vec::new();
     if spec.resource_selectors.is_empty() {
-        found.push(Invalid::new(
-            "spec.resourceSelectors",
-            "the list is empty, so nothing is selected: add a selector",
-        ));
+        found.push(Invalid::new("spec.resourceSelectors", "the list is empty, so nothing is selected: add a selector"));
     }
     for (index, resource) in spec.resource_selectors.iter().enumerate() {
         let path = format!("spec.resourceSelectors[{index}]");
         found.extend(invalid_selector(resource, &path));
         found.extend(foreign_namespace(resource, namespace, &path));
         if spec.preemption == PreemptionBehavior::Always && resource.name.is_empty() {
-            let message = "preemption is Always, which could take over every object of this kind: name the one that is meant";
+            let message =
+                "preemption is Always, which could take over every object of this kind: name the one that is meant";
             found.push(Invalid::new(format!("{path}.name"), message));
         }
     }
@@ -38,97 +34,54 @@ pub fn invalid_propagation(spec: &PropagationSpec, namespace: Option<&str>) -> V
 /// What a change of the spec may not do.
 #[must_use]
 pub fn changed_immutably(old: &PropagationSpec, new: &PropagationSpec) -> Option<Invalid> {
-    (old.scheduler_name != new.scheduler_name).then(|| {
-        Invalid::new(
-            "spec.schedulerName",
-            "it cannot be changed: delete the policy and create it again",
-        )
-    })
+    (old.scheduler_name != new.scheduler_name)
+        .then(|| Invalid::new("spec.schedulerName", "it cannot be changed: delete the policy and create it again"))
 }
 
 /// What is wrong with a resource selector at `path`, of any kind of policy.
 pub(super) fn invalid_selector(resource: &ResourceSelector, path: &str) -> Vec<Invalid> {
     let mut found = Vec::new();
-    for (name, value, example) in [
-        ("apiVersion", &resource.api_version, "apps/v1"),
-        ("kind", &resource.kind, "Deployment"),
-    ] {
+    for (name, value, example) in
+        [("apiVersion", &resource.api_version, "apps/v1"), ("kind", &resource.kind, "Deployment")]
+    {
         if value.is_empty() {
-            found.push(Invalid::new(
-                format!("{path}.{name}"),
-                format!("it is empty: write for instance {example}"),
-            ));
+            found.push(Invalid::new(format!("{path}.{name}"), format!("it is empty: write for instance {example}")));
         }
     }
-    let labels = resource
-        .label_selector
-        .iter()
-        .flat_map(selector::label_selector_problems);
-    found.extend(labels.map(|problem| {
-        Invalid::new(
-            format!("{path}.labelSelector.{}", problem.path),
-            problem.message,
-        )
-    }));
+    let labels = resource.label_selector.iter().flat_map(selector::label_selector_problems);
+    found.extend(labels.map(|problem| Invalid::below(&format!("{path}.labelSelector"), problem)));
     found
 }
 
 /// A namespaced policy selects in its own namespace only.
-pub(super) fn foreign_namespace(
-    resource: &ResourceSelector,
-    own: Option<&str>,
-    path: &str,
-) -> Option<Invalid> {
+pub(super) fn foreign_namespace(resource: &ResourceSelector, own: Option<&str>, path: &str) -> Option<Invalid> {
     let selected = Some(resource.namespace.as_str()).filter(|selected| !selected.is_empty())?;
     let own = own.filter(|own| *own != selected)?;
-    let message = format!(
-        "{selected:?} is not the policy's own namespace {own:?}: use the cluster-scoped kind of policy"
-    );
+    let message =
+        format!("{selected:?} is not the policy's own namespace {own:?}: use the cluster-scoped kind of policy");
     Some(Invalid::new(format!("{path}.namespace"), message))
 }
 
 fn invalid_failover(spec: &PropagationSpec) -> Vec<Invalid> {
-    let Some(FailoverBehavior {
-        application: Some(application),
-        ..
-    }) = &spec.failover
-    else {
+    let Some(FailoverBehavior { application: Some(application), .. }) = &spec.failover else {
         return Vec::new();
     };
     let path = "spec.failover.application";
     let mut found = Vec::new();
     if !spec.propagate_deps {
-        found.push(Invalid::new(
-            "spec.propagateDeps",
-            "application failover moves dependencies too: set it to true",
-        ));
+        found.push(Invalid::new("spec.propagateDeps", "application failover moves dependencies too: set it to true"));
     }
     let seconds = application.decision_conditions.toleration_seconds;
     if seconds < 0 {
         let message = format!("{seconds} is below 0: use 0 or more");
-        found.push(Invalid::new(
-            format!("{path}.decisionConditions.tolerationSeconds"),
-            message,
-        ));
+        found.push(Invalid::new(format!("{path}.decisionConditions.tolerationSeconds"), message));
     }
     let path = format!("{path}.gracePeriodSeconds");
-    match (
-        application.purge_mode == PurgeMode::Gracefully,
-        application.grace_period_seconds,
-    ) {
-        (true, None) => found.push(Invalid::new(
-            path,
-            "purgeMode Gracefully needs it: set for instance 600",
-        )),
-        (false, Some(_)) => found.push(Invalid::new(
-            path,
-            "only purgeMode Gracefully has a grace period: remove it",
-        )),
+    match (application.purge_mode == PurgeMode::Gracefully, application.grace_period_seconds) {
+        (true, None) => found.push(Invalid::new(path, "purgeMode Gracefully needs it: set for instance 600")),
+        (false, Some(_)) => found.push(Invalid::new(path, "only purgeMode Gracefully has a grace period: remove it")),
         (true, Some(seconds)) if seconds <= 0 => {
-            found.push(Invalid::new(
-                path,
-                format!("{seconds} is not above 0: use 1 or more"),
-            ));
+            found.push(Invalid::new(path, format!("{seconds} is not above 0: use 1 or more")));
         }
         (true, Some(_)) | (false, None) => {}
     }
@@ -137,13 +90,9 @@ fn invalid_failover(spec: &PropagationSpec) -> Vec<Invalid> {
 
 fn invalid_suspension(spec: &PropagationSpec) -> Option<Invalid> {
     let suspension = spec.suspension.as_ref()?;
-    let some_clusters = suspension
-        .dispatching_on_clusters
-        .as_ref()
-        .is_some_and(|some| !some.cluster_names.is_empty());
+    let some_clusters = suspension.dispatching_on_clusters.as_ref().is_some_and(|some| !some.cluster_names.is_empty());
     (suspension.dispatching == Some(true) && some_clusters).then(|| {
-        let message =
-            "dispatching suspends all clusters, dispatchingOnClusters some: keep one of them";
+        let message = "dispatching suspends all clusters, dispatchingOnClusters some: keep one of them";
         Invalid::new("spec.suspension", message)
     })
 }
@@ -154,10 +103,7 @@ fn invalid_priority(spec: &PropagationSpec) -> Vec<Invalid> {
     };
     let mut found = Vec::new();
     if priority.priority_class_name.is_empty() {
-        found.push(Invalid::new(
-            "spec.schedulePriority.priorityClassName",
-            "it is empty: name a PriorityClass",
-        ));
+        found.push(Invalid::new("spec.schedulePriority.priorityClassName", "it is empty: name a PriorityClass"));
     }
     found
 }

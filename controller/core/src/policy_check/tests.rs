@@ -1,25 +1,25 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeSet;
 
-use pando_api::policy::{OverrideSpec, PropagationSpec};
+use pando_api::{
+    policy::{OverrideSpec, PropagationSpec},
+    work::ResourceBindingSpec,
+};
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::scheduler::{Snapshot, Unit, Unschedulable, schedule};
 
 use super::{
-    Effect, changed_immutably, defaulted, holding, invalid_overrides, invalid_propagation,
-    missing_overrides, not_built_in_overrides, not_built_in_propagation, one_line,
+    Effect, changed_immutably, defaulted, holding, invalid_overrides, invalid_propagation, missing_overrides,
+    not_built_in_overrides, not_built_in_propagation, one_line,
 };
 
 /// A valid spec that selects Deployments, with `more` fields.
 fn spec(more: &str) -> PropagationSpec {
-    let base: serde_json::Value = serde_yaml::from_str(
-        "{resourceSelectors: [{apiVersion: apps/v1, kind: Deployment}], placement: {}}",
-    )
-    .unwrap();
+    let base: serde_json::Value =
+        serde_yaml::from_str("{resourceSelectors: [{apiVersion: apps/v1, kind: Deployment}], placement: {}}").unwrap();
     serde_json::from_value(merged(base, more)).unwrap()
 }
 
@@ -40,11 +40,7 @@ fn problems(more: &str) -> String {
 }
 
 fn lines<T: std::fmt::Display>(items: &[T]) -> String {
-    items
-        .iter()
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join("\n")
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
@@ -208,16 +204,8 @@ placement:
     spec.placement.spreadConstraints[2].maxGroups: 2 is below minGroups 3: raise it, or lower minGroups
     spec.placement.spreadConstraints: spreadByField needs a constraint on cluster as well: add one
     ");
-    assert_eq!(
-        problems(
-            "placement: {spreadConstraints: [{spreadByField: cluster, minGroups: 1, maxGroups: 0}]}"
-        ),
-        ""
-    );
-    assert_eq!(
-        problems("placement: {spreadConstraints: [{spreadByLabel: rack}]}"),
-        ""
-    );
+    assert_eq!(problems("placement: {spreadConstraints: [{spreadByField: cluster, minGroups: 1, maxGroups: 0}]}"), "");
+    assert_eq!(problems("placement: {spreadConstraints: [{spreadByLabel: rack}]}"), "");
 }
 
 #[test]
@@ -267,12 +255,7 @@ fn failover_rules() {
 #[test]
 fn preemption_needs_names() {
     insta::assert_snapshot!(problems("preemption: Always"), @"spec.resourceSelectors[0].name: preemption is Always, which could take over every object of this kind: name the one that is meant");
-    assert_eq!(
-        problems(
-            "{preemption: Always, resourceSelectors: [{apiVersion: v1, kind: Secret, name: a}]}"
-        ),
-        ""
-    );
+    assert_eq!(problems("{preemption: Always, resourceSelectors: [{apiVersion: v1, kind: Secret, name: a}]}"), "");
 }
 
 #[test]
@@ -280,14 +263,8 @@ fn suspension_is_for_all_or_for_some() {
     insta::assert_snapshot!(problems(
         "suspension: {dispatching: true, dispatchingOnClusters: {clusterNames: [a]}}"
     ), @"spec.suspension: dispatching suspends all clusters, dispatchingOnClusters some: keep one of them");
-    assert_eq!(
-        problems("suspension: {dispatching: false, dispatchingOnClusters: {clusterNames: [a]}}"),
-        ""
-    );
-    assert_eq!(
-        problems("suspension: {dispatching: true, dispatchingOnClusters: {clusterNames: []}}"),
-        ""
-    );
+    assert_eq!(problems("suspension: {dispatching: false, dispatchingOnClusters: {clusterNames: [a]}}"), "");
+    assert_eq!(problems("suspension: {dispatching: true, dispatchingOnClusters: {clusterNames: []}}"), "");
 }
 
 #[test]
@@ -337,30 +314,20 @@ schedulePriority: {priorityClassSource: KubePriorityClass, priorityClassName: hi
     assert!(holding(&gaps).iter().all(|gap| gap.effect == Effect::Hold));
     assert_eq!(holding(&gaps).len(), 4);
 
-    let dynamic = spec(
-        "placement: {replicaScheduling: {weightPreference: {dynamicWeight: AvailableReplicas}}}",
-    );
+    let dynamic = spec("placement: {replicaScheduling: {weightPreference: {dynamicWeight: AvailableReplicas}}}");
     insta::assert_snapshot!(one_line(&not_built_in_propagation(&dynamic)), @"spec.placement.replicaScheduling.weightPreference.dynamicWeight is not supported by this release, and ignoring it could do harm: remove it to go on");
 }
 
 #[test]
 fn a_preference_that_its_type_does_not_use_is_no_gap() {
     let duplicated = "{replicaSchedulingType: Duplicated, replicaDivisionPreference: Aggregated, weightPreference: {dynamicWeight: AvailableReplicas}}";
-    assert_eq!(
-        not_built_in_propagation(&spec(&format!(
-            "placement: {{replicaScheduling: {duplicated}}}"
-        ))),
-        []
-    );
+    assert_eq!(not_built_in_propagation(&spec(&format!("placement: {{replicaScheduling: {duplicated}}}"))), []);
 }
 
 #[test]
 fn dependent_overrides_are_waited_for() {
     let policy = spec("dependentOverrides: [first, second]");
-    assert_eq!(
-        missing_overrides(&policy, &BTreeSet::from(["second", "third"])),
-        ["first"]
-    );
+    assert_eq!(missing_overrides(&policy, &BTreeSet::from(["second", "third"])), ["first"]);
     assert!(missing_overrides(&policy, &BTreeSet::from(["first", "second"])).is_empty());
     assert!(missing_overrides(&spec(""), &BTreeSet::new()).is_empty());
 }
@@ -410,20 +377,13 @@ failover: {application: {decisionConditions: {}, purgeMode: Gracefully}}
         gracePeriodSeconds: 600
     conflictResolution: Abort
     ");
-    assert_eq!(
-        defaulted(&filled, Some("default")),
-        filled,
-        "doing it twice changes nothing"
-    );
+    assert_eq!(defaulted(&filled, Some("default")), filled, "doing it twice changes nothing");
 }
 
 #[test]
 fn a_cluster_policy_keeps_its_selectors_open() {
     let policy = spec("");
-    assert_eq!(
-        defaulted(&policy, None).resource_selectors,
-        policy.resource_selectors
-    );
+    assert_eq!(defaulted(&policy, None).resource_selectors, policy.resource_selectors);
 }
 
 #[test]
@@ -463,13 +423,8 @@ overrideRules:
 fn overrides_that_are_not_built_hold() {
     let yaml = "fieldOverrider: [{fieldPath: /data/a, yaml: [{subPath: /a, operator: remove}]}]";
     let legacy = overrides(&format!("overriders: {{{yaml}}}"));
-    let rules = overrides(&format!(
-        "overrideRules: [{{overriders: {{}}}}, {{overriders: {{{yaml}}}}}]"
-    ));
-    assert_eq!(
-        not_built_in_overrides(&legacy),
-        not_built_in_overrides(&rules)
-    );
+    let rules = overrides(&format!("overrideRules: [{{overriders: {{}}}}, {{overriders: {{{yaml}}}}}]"));
+    assert_eq!(not_built_in_overrides(&legacy), not_built_in_overrides(&rules));
     insta::assert_snapshot!(lines(&not_built_in_overrides(&rules)), @"spec.overrideRules.overriders.fieldOverrider.yaml is not supported by this release, and ignoring it could do harm: remove it to go on");
 }
 
@@ -520,4 +475,91 @@ fn annotations_have_a_size() {
         "overrideRules: [{{overriders: {{annotationsOverrider: [{{operator: add, value: {{a: {text}}}}}]}}}}]"
     ));
     insta::assert_snapshot!(lines(&invalid_overrides(&policy, None)), @"spec.overrideRules[0].overriders.annotationsOverrider[0].value: 262145 bytes are more than the 262144 that an object may carry");
+}
+
+/// Whatever is written into a policy: fields that exist with odd values.
+fn any_placement() -> impl Strategy<Value = serde_json::Value> {
+    let word = || prop::sample::select(vec!["", "a", "A B", "region", "planet", "cluster", "-", "example.com/x"]);
+    let expression =
+        (word(), prop::sample::select(vec!["In", "NotIn", "Exists", "is", ""]), prop::collection::vec(word(), 0..2))
+            .prop_map(|(key, operator, values)| json!({"key": key, "operator": operator, "values": values}));
+    let affinity = (prop::option::of(prop::collection::vec(expression, 0..2)), prop::collection::vec(word(), 0..2))
+        .prop_map(|(expressions, names)| {
+            json!({
+                "labelSelector": {"matchExpressions": expressions.clone()},
+                "fieldSelector": expressions.map(|expressions| json!({"matchExpressions": expressions})),
+                "clusterNames": names,
+            })
+        });
+    let term = (word(), affinity.clone(), any::<bool>()).prop_map(|(name, affinity, overflows)| {
+        let tiers = if overflows { json!([{"affinityName": name}]) } else { json!([]) };
+        let mut term = json!({"affinityName": name, "overflowAffinities": tiers});
+        term.as_object_mut().unwrap().extend(affinity.as_object().unwrap().clone());
+        term
+    });
+    let toleration = (word(), word(), prop::sample::select(vec!["", "Equal", "Exists", "Lt"]), prop::option::of(any::<i64>()))
+        .prop_map(|(key, value, operator, seconds)| {
+            json!({"key": key, "value": value, "operator": operator, "tolerationSeconds": seconds, "effect": "NoExecute"})
+        });
+    let spread = (prop::option::of(prop::sample::select(vec!["cluster", "region"])), word(), any::<i8>(), any::<i8>())
+        .prop_map(|(field, label, min, max)| json!({"spreadByField": field, "spreadByLabel": label, "minGroups": min, "maxGroups": max}));
+    let scheduling = (any::<bool>(), prop::option::of(any::<bool>()), any::<i64>(), any::<bool>()).prop_map(
+        |(is_divided, aggregated, weight, is_dynamic)| {
+            json!({
+                "replicaSchedulingType": if is_divided { "Divided" } else { "Duplicated" },
+                "replicaDivisionPreference": aggregated.map(|yes| if yes { "Aggregated" } else { "Weighted" }),
+                "weightPreference": {
+                    "staticWeightList": [{"targetCluster": {}, "weight": weight}],
+                    "dynamicWeight": is_dynamic.then_some("AvailableReplicas"),
+                },
+            })
+        },
+    );
+    (
+        prop::option::of(affinity),
+        prop::collection::vec(term, 0..3),
+        prop::collection::vec(toleration, 0..3),
+        prop::collection::vec(spread, 0..3),
+        prop::option::of(scheduling),
+    )
+        .prop_map(|(affinity, terms, tolerations, spread, scheduling)| {
+            json!({
+                "clusterAffinity": affinity, "clusterAffinities": terms, "clusterTolerations": tolerations,
+                "spreadConstraints": spread, "replicaScheduling": scheduling,
+            })
+        })
+}
+
+fn any_spec() -> impl Strategy<Value = PropagationSpec> {
+    any_placement().prop_map(|placement| {
+        let selectors = json!([{"apiVersion": "v1", "kind": "Secret"}]);
+        serde_json::from_value(json!({"resourceSelectors": selectors, "placement": placement})).unwrap()
+    })
+}
+
+proptest! {
+    #[test]
+    fn every_problem_is_one_line_that_names_a_field(spec in any_spec()) {
+        for problem in invalid_propagation(&spec, Some("default")) {
+            prop_assert!(problem.field.starts_with("spec."), "{problem}");
+            prop_assert!(!problem.message.is_empty() && !problem.to_string().contains('\n'), "{problem}");
+        }
+    }
+
+    #[test]
+    fn defaults_are_filled_in_once(spec in any_spec()) {
+        let filled = defaulted(&spec, Some("default"));
+        prop_assert_eq!(defaulted(&filled, Some("default")), filled);
+    }
+
+    /// What holds a policy is exactly what the scheduler refuses: nothing slips between the two.
+    #[test]
+    fn the_scheduler_refuses_what_holds(spec in any_spec()) {
+        let held = !holding(&not_built_in_propagation(&spec)).is_empty();
+        let resource = serde_json::from_value(json!({"apiVersion": "v1", "kind": "Secret", "name": "a"})).unwrap();
+        let binding = ResourceBindingSpec { resource, placement: Some(spec.placement), replicas: 1, ..Default::default() };
+        let unit = Unit::from_binding(&binding, None).unwrap();
+        let refused = matches!(schedule(&unit, &Snapshot::default()), Err(Unschedulable::NotBuilt { .. }));
+        prop_assert_eq!(held, refused);
+    }
 }

@@ -6,10 +6,7 @@ use crate::selector::Labels;
 
 use super::PolicyRef;
 
-const LABELS: [&str; 2] = [
-    labels::PROPAGATION_POLICY_PERMANENT_ID,
-    labels::CLUSTER_PROPAGATION_POLICY_PERMANENT_ID,
-];
+const LABELS: [&str; 2] = [labels::PROPAGATION_POLICY_PERMANENT_ID, labels::CLUSTER_PROPAGATION_POLICY_PERMANENT_ID];
 const ANNOTATIONS: [&str; 3] = [
     annotations::PROPAGATION_POLICY_NAMESPACE,
     annotations::PROPAGATION_POLICY_NAME,
@@ -48,10 +45,7 @@ impl Marks {
             ),
         };
         let stale = |all: &[&'static str], set: &[(&str, String)]| {
-            all.iter()
-                .copied()
-                .filter(|key| set.iter().all(|(used, _)| used != key))
-                .collect()
+            all.iter().copied().filter(|key| set.iter().all(|(used, _)| used != key)).collect()
         };
         Self {
             stale_labels: stale(&LABELS, &labels),
@@ -75,13 +69,9 @@ impl Marks {
     /// Whether an object carries exactly these marks already.
     #[must_use]
     pub fn are_on(&self, labels: &Labels, annotations: &Labels) -> bool {
-        let set = |wanted: &[(&str, String)], have: &Labels| {
-            wanted
-                .iter()
-                .all(|(key, value)| have.get(*key) == Some(value))
-        };
-        let clean =
-            |stale: &[&str], have: &Labels| stale.iter().all(|key| !have.contains_key(*key));
+        let set =
+            |wanted: &[(&str, String)], have: &Labels| wanted.iter().all(|(key, value)| have.get(*key) == Some(value));
+        let clean = |stale: &[&str], have: &Labels| stale.iter().all(|key| !have.contains_key(*key));
         set(&self.labels, labels)
             && set(&self.annotations, annotations)
             && clean(&self.stale_labels, labels)
@@ -90,14 +80,10 @@ impl Marks {
 
     /// Puts the marks on an object; other labels and annotations stay.
     pub fn put_on(&self, labels: &mut Labels, annotations: &mut Labels) {
-        for (set, stale, on) in [
-            (&self.labels, &self.stale_labels, labels),
-            (&self.annotations, &self.stale_annotations, annotations),
-        ] {
-            on.extend(
-                set.iter()
-                    .map(|(key, value)| ((*key).to_owned(), value.clone())),
-            );
+        for (set, stale, on) in
+            [(&self.labels, &self.stale_labels, labels), (&self.annotations, &self.stale_annotations, annotations)]
+        {
+            on.extend(set.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
             on.retain(|key, _| !stale.contains(&key.as_str()));
         }
     }

@@ -93,11 +93,7 @@ pub enum Ignored {
 impl fmt::Display for Ignored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::ClaimedBy { controller } => write!(
-                f,
-                "label {} says that {controller} owns it",
-                labels::CLAIMED_BY
-            ),
+            Self::ClaimedBy { controller } => write!(f, "label {} says that {controller} owns it", labels::CLAIMED_BY),
             Self::ReservedNamespace => f.write_str("its namespace is reserved for the federation"),
             Self::SkippedNamespace => f.write_str("its namespace is never propagated"),
             Self::SkippedKind => f.write_str("its kind is never propagated"),
@@ -123,9 +119,7 @@ impl Skipped {
             self.check_namespace(&template.name)?;
         }
         match template.labels.get(labels::CLAIMED_BY) {
-            Some(controller) if !controller.is_empty() => Err(Ignored::ClaimedBy {
-                controller: controller.clone(),
-            }),
+            Some(controller) if !controller.is_empty() => Err(Ignored::ClaimedBy { controller: controller.clone() }),
             _ => Ok(()),
         }
     }
@@ -136,23 +130,14 @@ impl Skipped {
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         self.groups.contains(group)
             || self.api_versions.contains(api_version)
-            || self
-                .kinds
-                .contains(&(api_version.to_owned(), kind.to_owned()))
+            || self.kinds.contains(&(api_version.to_owned(), kind.to_owned()))
     }
 
     fn check_namespace(&self, namespace: &str) -> Result<(), Ignored> {
         if is_reserved(namespace) {
             return Err(Ignored::ReservedNamespace);
         }
-        let is_skipped = self
-            .namespaces
-            .iter()
-            .any(|pattern| pattern.matches(namespace));
-        if is_skipped {
-            Err(Ignored::SkippedNamespace)
-        } else {
-            Ok(())
-        }
+        let is_skipped = self.namespaces.iter().any(|pattern| pattern.matches(namespace));
+        if is_skipped { Err(Ignored::SkippedNamespace) } else { Ok(()) }
     }
 }

@@ -1,15 +1,10 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use pando_api::policy::{ClusterPropagationPolicy, PropagationPolicy};
 use proptest::prelude::*;
 
 use super::{
-    Cause, Claim, Ignored, Labels, Marks, PolicyFacts, PolicyRef, Skipped, Specificity,
+    Cause, Claim, Ignored, Labels, Marks, NamespacePattern, PolicyFacts, PolicyRef, Skipped, Specificity,
     TemplateFacts, applies_now, claim, claimed_by, concerns,
 };
 
@@ -40,45 +35,30 @@ struct Policy {
 }
 
 const BY_KIND: &str = "{apiVersion: apps/v1, kind: Deployment}";
-const BY_LABEL: &str =
-    "{apiVersion: apps/v1, kind: Deployment, labelSelector: {matchLabels: {app: web}}}";
+const BY_LABEL: &str = "{apiVersion: apps/v1, kind: Deployment, labelSelector: {matchLabels: {app: web}}}";
 const BY_NAME: &str = "{apiVersion: apps/v1, kind: Deployment, name: web}";
 
 fn reference(text: &str) -> PolicyRef {
     match text.split_once(' ').unwrap() {
-        ("cpp", name) => PolicyRef::Cluster {
-            name: name.to_owned(),
-        },
+        ("cpp", name) => PolicyRef::Cluster { name: name.to_owned() },
         (_, path) => {
             let (namespace, name) = path.split_once('/').unwrap();
-            PolicyRef::Namespaced {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            }
+            PolicyRef::Namespaced { namespace: namespace.to_owned(), name: name.to_owned() }
         }
     }
 }
 
 fn policy(text: &str, priority: i32, selectors: &[&str]) -> Policy {
     let selectors = selectors.join(", ");
-    let spec =
-        format!("{{priority: {priority}, resourceSelectors: [{selectors}], placement: {{}}}}");
-    Policy {
-        reference: reference(text),
-        spec,
-        is_deleting: false,
-    }
+    let spec = format!("{{priority: {priority}, resourceSelectors: [{selectors}], placement: {{}}}}");
+    Policy { reference: reference(text), spec, is_deleting: false }
 }
 
 /// The claim by these policies, through their API objects.
 fn claim_of(template: &TemplateFacts, policies: &[Policy]) -> Claim {
     let (mut namespaced, mut cluster) = (Vec::new(), Vec::new());
     for policy in policies {
-        let deleted = if policy.is_deleting {
-            ", deletionTimestamp: '2026-01-01T00:00:00Z'"
-        } else {
-            ""
-        };
+        let deleted = if policy.is_deleting { ", deletionTimestamp: '2026-01-01T00:00:00Z'" } else { "" };
         match &policy.reference {
             PolicyRef::Namespaced { namespace, name } => {
                 let metadata = format!("{{namespace: {namespace}, name: {name}{deleted}}}");
@@ -98,27 +78,18 @@ fn claim_of(template: &TemplateFacts, policies: &[Policy]) -> Claim {
             }
         }
     }
-    let all = cluster
-        .iter()
-        .map(PolicyFacts::from)
-        .chain(namespaced.iter().map(PolicyFacts::from));
+    let all = cluster.iter().map(PolicyFacts::from).chain(namespaced.iter().map(PolicyFacts::from));
     claim(template, all, &Skipped::default())
 }
 
 fn taken(by: &str) -> Claim {
-    Claim::Take {
-        by: reference(by),
-        from: None,
-    }
+    Claim::Take { by: reference(by), from: None }
 }
 
 #[test]
 fn a_template_waits_until_a_policy_selects_it() {
     assert_eq!(claim_of(&web(), &[]), Claim::Waiting);
-    assert_eq!(
-        claim_of(&web(), &[policy("pp default/a", 0, &[BY_KIND])]),
-        taken("pp default/a")
-    );
+    assert_eq!(claim_of(&web(), &[policy("pp default/a", 0, &[BY_KIND])]), taken("pp default/a"));
 }
 
 #[test]
@@ -127,34 +98,19 @@ fn selectors_select_by_kind_namespace_name_and_labels() {
         (BY_KIND, Some(Specificity::Kind)),
         (BY_LABEL, Some(Specificity::Labels)),
         (BY_NAME, Some(Specificity::Name)),
-        (
-            "{apiVersion: apps/v1, kind: Deployment, namespace: default}",
-            Some(Specificity::Kind),
-        ),
-        (
-            "{apiVersion: apps/v1, kind: Deployment, namespace: other}",
-            None,
-        ),
+        ("{apiVersion: apps/v1, kind: Deployment, namespace: default}", Some(Specificity::Kind)),
+        ("{apiVersion: apps/v1, kind: Deployment, namespace: other}", None),
         ("{apiVersion: apps/v1beta1, kind: Deployment}", None),
         ("{apiVersion: apps/v1, kind: StatefulSet}", None),
         ("{apiVersion: apps/v1, kind: Deployment, name: other}", None),
-        (
-            "{apiVersion: apps/v1, kind: Deployment, labelSelector: {matchLabels: {app: other}}}",
-            None,
-        ),
+        ("{apiVersion: apps/v1, kind: Deployment, labelSelector: {matchLabels: {app: other}}}", None),
         // the name wins over the labels
         (
             "{apiVersion: apps/v1, kind: Deployment, name: web, labelSelector: {matchLabels: {app: other}}}",
             Some(Specificity::Name),
         ),
-        (
-            "{apiVersion: apps/v1, kind: Deployment, name: other, labelSelector: {matchLabels: {app: web}}}",
-            None,
-        ),
-        (
-            "{apiVersion: apps/v1, kind: Deployment, labelSelector: {}}",
-            Some(Specificity::Labels),
-        ),
+        ("{apiVersion: apps/v1, kind: Deployment, name: other, labelSelector: {matchLabels: {app: web}}}", None),
+        ("{apiVersion: apps/v1, kind: Deployment, labelSelector: {}}", Some(Specificity::Labels)),
     ] {
         let text = format!("{{resourceSelectors: [{selector}], placement: {{}}}}");
         let object: pando_api::policy::PropagationSpec = serde_yaml::from_str(&text).unwrap();
@@ -165,16 +121,8 @@ fn selectors_select_by_kind_namespace_name_and_labels() {
             is_deleting: false,
         };
         assert_eq!(facts("cpp c").selects(&web()), expected, "{selector}");
-        assert_eq!(
-            facts("pp default/p").selects(&web()),
-            expected,
-            "{selector}"
-        );
-        assert_eq!(
-            facts("pp other/p").selects(&web()),
-            None,
-            "another namespace: {selector}"
-        );
+        assert_eq!(facts("pp default/p").selects(&web()), expected, "{selector}");
+        assert_eq!(facts("pp other/p").selects(&web()), None, "another namespace: {selector}");
     }
 }
 
@@ -187,91 +135,30 @@ fn a_cluster_policy_selects_cluster_scoped_objects_too() {
         ..web()
     };
     let selector = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole}";
-    assert_eq!(
-        claim_of(&role, &[policy("cpp a", 0, &[selector])]),
-        taken("cpp a")
-    );
-    assert_eq!(
-        claim_of(&role, &[policy("pp default/a", 0, &[selector])]),
-        Claim::Waiting
-    );
-    let in_a_namespace =
-        "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, namespace: default}";
-    assert_eq!(
-        claim_of(&role, &[policy("cpp a", 0, &[in_a_namespace])]),
-        Claim::Waiting
-    );
+    assert_eq!(claim_of(&role, &[policy("cpp a", 0, &[selector])]), taken("cpp a"));
+    assert_eq!(claim_of(&role, &[policy("pp default/a", 0, &[selector])]), Claim::Waiting);
+    let in_a_namespace = "{apiVersion: rbac.authorization.k8s.io/v1, kind: ClusterRole, namespace: default}";
+    assert_eq!(claim_of(&role, &[policy("cpp a", 0, &[in_a_namespace])]), Claim::Waiting);
 }
 
 #[test]
 fn the_most_specific_selector_of_a_policy_counts() {
-    let policies = [
-        policy("pp default/a", 0, &[BY_LABEL]),
-        policy("pp default/b", 0, &[BY_KIND, BY_NAME]),
-    ];
+    let policies = [policy("pp default/a", 0, &[BY_LABEL]), policy("pp default/b", 0, &[BY_KIND, BY_NAME])];
     assert_eq!(claim_of(&web(), &policies), taken("pp default/b"));
 }
 
 #[test]
 fn priority_then_specificity_then_name_decide() {
     let rows: &[(&[Policy], &str)] = &[
-        (
-            &[
-                policy("pp default/a", 1, &[BY_NAME]),
-                policy("pp default/b", 2, &[BY_KIND]),
-            ],
-            "pp default/b",
-        ),
-        (
-            &[
-                policy("pp default/a", 0, &[BY_KIND]),
-                policy("pp default/b", 0, &[BY_LABEL]),
-            ],
-            "pp default/b",
-        ),
-        (
-            &[
-                policy("pp default/a", 0, &[BY_LABEL]),
-                policy("pp default/b", 0, &[BY_NAME]),
-            ],
-            "pp default/b",
-        ),
-        (
-            &[
-                policy("pp default/b", 0, &[BY_NAME]),
-                policy("pp default/a", 0, &[BY_NAME]),
-            ],
-            "pp default/a",
-        ),
-        (
-            &[
-                policy("pp default/a", -1, &[BY_NAME]),
-                policy("pp default/b", 0, &[BY_KIND]),
-            ],
-            "pp default/b",
-        ),
-        (
-            &[
-                policy("cpp a", 0, &[BY_KIND]),
-                policy("cpp b", 0, &[BY_NAME]),
-            ],
-            "cpp b",
-        ),
+        (&[policy("pp default/a", 1, &[BY_NAME]), policy("pp default/b", 2, &[BY_KIND])], "pp default/b"),
+        (&[policy("pp default/a", 0, &[BY_KIND]), policy("pp default/b", 0, &[BY_LABEL])], "pp default/b"),
+        (&[policy("pp default/a", 0, &[BY_LABEL]), policy("pp default/b", 0, &[BY_NAME])], "pp default/b"),
+        (&[policy("pp default/b", 0, &[BY_NAME]), policy("pp default/a", 0, &[BY_NAME])], "pp default/a"),
+        (&[policy("pp default/a", -1, &[BY_NAME]), policy("pp default/b", 0, &[BY_KIND])], "pp default/b"),
+        (&[policy("cpp a", 0, &[BY_KIND]), policy("cpp b", 0, &[BY_NAME])], "cpp b"),
         // a namespaced policy comes before any cluster policy
-        (
-            &[
-                policy("cpp a", 100, &[BY_NAME]),
-                policy("pp default/z", -100, &[BY_KIND]),
-            ],
-            "pp default/z",
-        ),
-        (
-            &[
-                policy("cpp a", 0, &[BY_KIND]),
-                policy("pp other/z", 100, &[BY_NAME]),
-            ],
-            "cpp a",
-        ),
+        (&[policy("cpp a", 100, &[BY_NAME]), policy("pp default/z", -100, &[BY_KIND])], "pp default/z"),
+        (&[policy("cpp a", 0, &[BY_KIND]), policy("pp other/z", 100, &[BY_NAME])], "cpp a"),
     ];
     for (policies, winner) in rows {
         assert_eq!(claim_of(&web(), policies), taken(winner), "{policies:?}");
@@ -283,10 +170,7 @@ fn a_claim_stands_against_better_policies() {
     let weak = policy("cpp weak", 0, &[BY_KIND]);
     let strong = policy("pp default/strong", 100, &[BY_NAME]);
     let template = claimed(web(), &weak.reference);
-    assert_eq!(
-        claim_of(&template, &[strong, weak.clone()]),
-        Claim::Keep(weak.reference)
-    );
+    assert_eq!(claim_of(&template, &[strong, weak.clone()]), Claim::Keep(weak.reference));
 }
 
 #[test]
@@ -295,26 +179,12 @@ fn a_claim_ends_when_its_policy_is_gone_leaves_or_selects_something_else() {
     let template = claimed(web(), &owner);
     let other = policy("cpp other", 0, &[BY_KIND]);
 
-    let selects_other = policy(
-        "pp default/owner",
-        0,
-        &["{apiVersion: apps/v1, kind: Deployment, name: other}"],
-    );
-    let leaving = Policy {
-        is_deleting: true,
-        ..policy("pp default/owner", 0, &[BY_NAME])
-    };
+    let selects_other = policy("pp default/owner", 0, &["{apiVersion: apps/v1, kind: Deployment, name: other}"]);
+    let leaving = Policy { is_deleting: true, ..policy("pp default/owner", 0, &[BY_NAME]) };
     for remaining in [vec![], vec![selects_other], vec![leaving]] {
-        assert_eq!(
-            claim_of(&template, &remaining),
-            Claim::Release(owner.clone()),
-            "{remaining:?}"
-        );
+        assert_eq!(claim_of(&template, &remaining), Claim::Release(owner.clone()), "{remaining:?}");
         let with_other = [remaining, vec![other.clone()]].concat();
-        let taken = Claim::Take {
-            by: other.reference.clone(),
-            from: Some(owner.clone()),
-        };
+        let taken = Claim::Take { by: other.reference.clone(), from: Some(owner.clone()) };
         assert_eq!(claim_of(&template, &with_other), taken, "{with_other:?}");
     }
 }
@@ -322,39 +192,18 @@ fn a_claim_ends_when_its_policy_is_gone_leaves_or_selects_something_else() {
 #[test]
 fn some_templates_are_never_propagated() {
     let policies = [policy("cpp all", 0, &[BY_KIND])];
-    let in_namespace = |namespace: &str| TemplateFacts {
-        namespace: Some(namespace.to_owned()),
-        ..web()
-    };
+    let in_namespace = |namespace: &str| TemplateFacts { namespace: Some(namespace.to_owned()), ..web() };
     for (template, why) in [
         (in_namespace("karmada-system"), Ignored::ReservedNamespace),
-        (
-            in_namespace("karmada-es-bj-prod"),
-            Ignored::ReservedNamespace,
-        ),
+        (in_namespace("karmada-es-bj-prod"), Ignored::ReservedNamespace),
         (in_namespace("kube-system"), Ignored::SkippedNamespace),
         (
-            TemplateFacts {
-                api_version: "work.karmada.io/v1alpha1".into(),
-                kind: "Work".into(),
-                ..web()
-            },
+            TemplateFacts { api_version: "work.karmada.io/v1alpha1".into(), kind: "Work".into(), ..web() },
             Ignored::SkippedKind,
         ),
+        (TemplateFacts { api_version: "v1".into(), kind: "Event".into(), ..web() }, Ignored::SkippedKind),
         (
-            TemplateFacts {
-                api_version: "v1".into(),
-                kind: "Event".into(),
-                ..web()
-            },
-            Ignored::SkippedKind,
-        ),
-        (
-            TemplateFacts {
-                api_version: "coordination.k8s.io/v1".into(),
-                kind: "Lease".into(),
-                ..web()
-            },
+            TemplateFacts { api_version: "coordination.k8s.io/v1".into(), kind: "Lease".into(), ..web() },
             Ignored::SkippedKind,
         ),
         (
@@ -368,35 +217,46 @@ fn some_templates_are_never_propagated() {
             Ignored::SkippedNamespace,
         ),
     ] {
-        assert_eq!(
-            claim_of(&template, &policies),
-            Claim::Ignore(why),
-            "{template}"
-        );
+        assert_eq!(claim_of(&template, &policies), Claim::Ignore(why), "{template}");
     }
+}
+
+#[test]
+fn what_is_skipped_can_be_configured() {
+    let skipped = Skipped {
+        namespaces: vec![NamespacePattern::parse("team-[ab]|scratch").unwrap()],
+        api_versions: ["batch/v1".to_owned()].into(),
+        ..Skipped::default()
+    };
+    let check = |api_version: &str, namespace: &str| {
+        skipped.check(&TemplateFacts {
+            api_version: api_version.to_owned(),
+            namespace: Some(namespace.to_owned()),
+            ..web()
+        })
+    };
+    assert_eq!(check("apps/v1", "default"), Ok(()));
+    assert_eq!(check("batch/v1", "default"), Err(Ignored::SkippedKind));
+    assert_eq!(check("batch/v2", "default"), Ok(()), "another version");
+    for namespace in ["team-a", "team-b", "scratch"] {
+        assert_eq!(check("apps/v1", namespace), Err(Ignored::SkippedNamespace), "{namespace}");
+    }
+    for namespace in ["team-ab", "my-scratch", "scratch-2", "kube-system"] {
+        assert_eq!(check("apps/v1", namespace), Ok(()), "a pattern matches whole names: {namespace}");
+    }
+    assert!(NamespacePattern::parse("team-(").is_err());
 }
 
 #[test]
 fn a_template_of_another_controller_is_ignored_even_when_claimed() {
     let owner = policy("pp default/owner", 0, &[BY_NAME]);
     let mut template = claimed(web(), &owner.reference);
-    template.labels.insert(
-        "resourcetemplate.karmada.io/claimed-by".to_owned(),
-        "multiclusterservice".to_owned(),
-    );
-    let ignored = Claim::Ignore(Ignored::ClaimedBy {
-        controller: "multiclusterservice".to_owned(),
-    });
-    assert_eq!(claim_of(&template, &[owner.clone()]), ignored);
+    template.labels.insert("resourcetemplate.karmada.io/claimed-by".to_owned(), "multiclusterservice".to_owned());
+    let ignored = Claim::Ignore(Ignored::ClaimedBy { controller: "multiclusterservice".to_owned() });
+    assert_eq!(claim_of(&template, std::slice::from_ref(&owner)), ignored);
 
-    template.labels.insert(
-        "resourcetemplate.karmada.io/claimed-by".to_owned(),
-        String::new(),
-    );
-    assert_eq!(
-        claim_of(&template, &[owner.clone()]),
-        Claim::Keep(owner.reference)
-    );
+    template.labels.insert("resourcetemplate.karmada.io/claimed-by".to_owned(), String::new());
+    assert_eq!(claim_of(&template, std::slice::from_ref(&owner)), Claim::Keep(owner.reference));
 }
 
 #[test]
@@ -404,24 +264,15 @@ fn a_claim_explains_itself() {
     let owner = policy("pp default/owner", 0, &[BY_NAME]);
     let other = policy("cpp other", 0, &[BY_KIND]);
     let mut foreign = web();
-    foreign.labels.insert(
-        "resourcetemplate.karmada.io/claimed-by".to_owned(),
-        "mcs".to_owned(),
-    );
+    foreign.labels.insert("resourcetemplate.karmada.io/claimed-by".to_owned(), "mcs".to_owned());
     let text = [
         claim_of(&web(), &[]),
-        claim_of(&web(), &[owner.clone()]),
-        claim_of(&claimed(web(), &owner.reference), &[owner.clone()]),
+        claim_of(&web(), std::slice::from_ref(&owner)),
+        claim_of(&claimed(web(), &owner.reference), std::slice::from_ref(&owner)),
         claim_of(&claimed(web(), &owner.reference), &[other]),
         claim_of(&claimed(web(), &owner.reference), &[]),
         claim_of(&foreign, &[owner]),
-        claim_of(
-            &TemplateFacts {
-                namespace: Some("kube-system".to_owned()),
-                ..web()
-            },
-            &[],
-        ),
+        claim_of(&TemplateFacts { namespace: Some("kube-system".to_owned()), ..web() }, &[]),
     ]
     .map(|claim| claim.to_string())
     .join("\n");
@@ -469,23 +320,14 @@ fn a_released_template_carries_no_marks_and_keeps_the_rest() {
 fn a_policy_made_again_under_its_name_renews_the_marks() {
     let owner = policy("pp default/owner", 0, &[BY_NAME]);
     let template = claimed(web(), &owner.reference);
-    assert_eq!(
-        claim_of(&template, &[owner.clone()]),
-        Claim::Keep(owner.reference.clone())
-    );
-    assert!(
-        !Marks::of(&owner.reference, "another id").are_on(&template.labels, &template.annotations)
-    );
+    assert_eq!(claim_of(&template, std::slice::from_ref(&owner)), Claim::Keep(owner.reference.clone()));
+    assert!(!Marks::of(&owner.reference, "another id").are_on(&template.labels, &template.annotations));
 }
 
 #[test]
 fn half_a_mark_is_no_claim() {
     let owner = reference("pp default/owner");
-    let TemplateFacts {
-        mut labels,
-        annotations,
-        ..
-    } = claimed(web(), &owner);
+    let TemplateFacts { mut labels, annotations, .. } = claimed(web(), &owner);
     assert_eq!(claimed_by(&labels, &annotations), Some(owner));
     assert_eq!(claimed_by(&labels, &Labels::new()), None);
     labels.clear();
@@ -503,57 +345,22 @@ fn a_changed_policy_concerns_what_it_has_and_what_it_selects() {
     let spec = format!("{{resourceSelectors: [{BY_NAME}], placement: {{}}}}");
     let spec: pando_api::policy::PropagationSpec = serde_yaml::from_str(&spec).unwrap();
     let mine = reference("pp default/mine");
-    let facts = PolicyFacts {
-        policy: mine.clone(),
-        selectors: &spec.resource_selectors,
-        priority: 0,
-        is_deleting: false,
-    };
-    let other = TemplateFacts {
-        name: "other".to_owned(),
-        ..web()
-    };
+    let facts =
+        PolicyFacts { policy: mine.clone(), selectors: &spec.resource_selectors, priority: 0, is_deleting: false };
+    let other = TemplateFacts { name: "other".to_owned(), ..web() };
 
     assert!(concerns(&mine, Some(&facts), &web()), "it could take it");
-    assert!(
-        !concerns(&mine, Some(&facts), &other),
-        "it selects something else"
-    );
-    assert!(
-        concerns(&mine, Some(&facts), &claimed(other.clone(), &mine)),
-        "it has it and selects it no longer"
-    );
-    assert!(
-        concerns(&mine, None, &claimed(other, &mine)),
-        "it had it and is gone"
-    );
-    assert!(
-        !concerns(&mine, None, &web()),
-        "it is gone and never had it"
-    );
+    assert!(!concerns(&mine, Some(&facts), &other), "it selects something else");
+    assert!(concerns(&mine, Some(&facts), &claimed(other.clone(), &mine)), "it has it and selects it no longer");
+    assert!(concerns(&mine, None, &claimed(other, &mine)), "it had it and is gone");
+    assert!(!concerns(&mine, None, &web()), "it is gone and never had it");
 }
 
 fn any_policy() -> impl Strategy<Value = Policy> {
-    let who = prop::sample::select(vec![
-        "pp default/a",
-        "pp default/b",
-        "pp other/c",
-        "cpp a",
-        "cpp b",
-        "cpp c",
-    ]);
-    let what = prop::sample::select(vec![
-        BY_KIND,
-        BY_LABEL,
-        BY_NAME,
-        "{apiVersion: v1, kind: ConfigMap}",
-    ]);
-    (who, what, -1..2i32, prop::bool::weighted(0.1)).prop_map(
-        |(who, what, priority, is_deleting)| Policy {
-            is_deleting,
-            ..policy(who, priority, &[what])
-        },
-    )
+    let who = prop::sample::select(vec!["pp default/a", "pp default/b", "pp other/c", "cpp a", "cpp b", "cpp c"]);
+    let what = prop::sample::select(vec![BY_KIND, BY_LABEL, BY_NAME, "{apiVersion: v1, kind: ConfigMap}"]);
+    (who, what, -1..2i32, prop::bool::weighted(0.1))
+        .prop_map(|(who, what, priority, is_deleting)| Policy { is_deleting, ..policy(who, priority, &[what]) })
 }
 
 /// Policies with distinct names.
@@ -584,6 +391,67 @@ proptest! {
     fn a_released_template_waits_next_time(policies in any_policies(), owner in any_policy()) {
         if let Claim::Release(_) = claim_of(&claimed(web(), &owner.reference), &policies) {
             prop_assert_eq!(claim_of(&web(), &policies), Claim::Waiting);
+        }
+    }
+}
+
+/// What can happen around one template.
+#[derive(Clone, Debug)]
+enum Event {
+    Applied(Policy),
+    Deleted(PolicyRef),
+    Renamed(&'static str),
+    Relabelled(&'static str),
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        4 => any_policy().prop_map(Event::Applied),
+        2 => any_policy().prop_map(|policy| Event::Deleted(policy.reference)),
+        1 => prop::sample::select(vec!["web", "other"]).prop_map(Event::Renamed),
+        1 => prop::sample::select(vec!["web", "other"]).prop_map(Event::Relabelled),
+    ]
+}
+
+/// Carries a claim out, as the controller does. `true` when something was written.
+fn carry_out(template: &mut TemplateFacts, claim: &Claim) -> bool {
+    let marks = match claim {
+        Claim::Keep(policy) | Claim::Take { by: policy, .. } => Marks::of(policy, policy.name()),
+        Claim::Release(_) => Marks::none(),
+        Claim::Ignore(_) | Claim::Waiting => return false,
+    };
+    let is_new = !marks.are_on(&template.labels, &template.annotations);
+    marks.put_on(&mut template.labels, &mut template.annotations);
+    is_new
+}
+
+proptest! {
+    /// However policies come and go: the template belongs to a policy that selects it, or to none when none does; and a
+    /// second look writes nothing.
+    #[test]
+    fn after_every_step_the_owner_is_right_and_at_rest(events in prop::collection::vec(any_event(), 1..25)) {
+        let mut template = web();
+        let mut policies: Vec<Policy> = Vec::new();
+        for event in &events {
+            match event {
+                Event::Applied(policy) => {
+                    policies.retain(|other| other.reference != policy.reference);
+                    policies.push(policy.clone());
+                }
+                Event::Deleted(reference) => policies.retain(|policy| policy.reference != *reference),
+                Event::Renamed(name) => template.name = (*name).to_owned(),
+                Event::Relabelled(app) => drop(template.labels.insert("app".to_owned(), (*app).to_owned())),
+            }
+            let claim = claim_of(&template, &policies);
+            carry_out(&mut template, &claim);
+            let again = claim_of(&template, &policies);
+            prop_assert!(!carry_out(&mut template, &again), "{claim}, then {again}");
+
+            prop_assert_eq!(template.claimed_by(), claim.policy().cloned(), "after {:?}", event);
+            let mut unclaimed = template.clone();
+            Marks::none().put_on(&mut unclaimed.labels, &mut unclaimed.annotations);
+            let is_wanted = claim_of(&unclaimed, &policies) != Claim::Waiting;
+            prop_assert_eq!(template.claimed_by().is_some(), is_wanted, "after {:?}", event);
         }
     }
 }

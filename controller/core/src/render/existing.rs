@@ -9,20 +9,11 @@ use super::{Binding, Fault};
 use crate::{interpreter, manifest::Manifest};
 
 /// Annotations of Works that rendering writes only sometimes: stale ones have to go.
-const OPTIONAL: [&str; 2] = [
-    annotations::APPLIED_OVERRIDES,
-    annotations::APPLIED_CLUSTER_OVERRIDES,
-];
+const OPTIONAL: [&str; 2] = [annotations::APPLIED_OVERRIDES, annotations::APPLIED_CLUSTER_OVERRIDES];
 
 /// By permanent id; or by name, for a binding that was deleted and made again while its Works stayed.
 pub(super) fn belongs_to(work: &Work, binding: &Binding<'_>) -> bool {
-    let label = |key| {
-        work.metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(key))
-            .map(String::as_str)
-    };
+    let label = |key| work.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
     let annotation = |key| annotation(work, key);
     if label(binding.permanent_id_label()) == Some(binding.permanent_id) {
         return true;
@@ -37,11 +28,7 @@ pub(super) fn belongs_to(work: &Work, binding: &Binding<'_>) -> bool {
 }
 
 fn annotation<'w>(work: &'w Work, key: &str) -> Option<&'w str> {
-    work.metadata
-        .annotations
-        .as_ref()
-        .and_then(|annotations| annotations.get(key))
-        .map(String::as_str)
+    work.metadata.annotations.as_ref().and_then(|annotations| annotations.get(key)).map(String::as_str)
 }
 
 pub(super) fn name_taken(work: &Work) -> Fault {
@@ -52,14 +39,9 @@ pub(super) fn name_taken(work: &Work) -> Fault {
         annotation(work, annotations::RESOURCE_BINDING_NAME),
     ) {
         (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
-        _ => annotation(work, annotations::CLUSTER_RESOURCE_BINDING_NAME)
-            .unwrap_or("none")
-            .to_owned(),
+        _ => annotation(work, annotations::CLUSTER_RESOURCE_BINDING_NAME).unwrap_or("none").to_owned(),
     };
-    Fault::NameTaken {
-        work: format!("{}/{}", name(&metadata.namespace), name(&metadata.name)),
-        owner,
-    }
+    Fault::NameTaken { work: format!("{}/{}", name(&metadata.namespace), name(&metadata.name)), owner }
 }
 
 /// Replicas in a Work's manifest, for the reason of a step.
@@ -88,46 +70,26 @@ pub(super) fn difference(found: &Work, rendered: &Work) -> Option<String> {
         return Some("preserveResourcesOnDeletion changed".to_owned());
     }
     let (old, new) = (&found.metadata, &rendered.metadata);
-    let has_all = |have: &Option<BTreeMap<String, String>>,
-                   want: &Option<BTreeMap<String, String>>| {
-        want.iter()
-            .flatten()
-            .all(|(key, value)| have.as_ref().and_then(|have| have.get(key)) == Some(value))
+    let has_all = |have: &Option<BTreeMap<String, String>>, want: &Option<BTreeMap<String, String>>| {
+        want.iter().flatten().all(|(key, value)| have.as_ref().and_then(|have| have.get(key)) == Some(value))
     };
-    let is_stale =
-        |key: &&str| annotation(found, key).is_some() && annotation(rendered, key).is_none();
-    let finalized = old
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == finalizers::EXECUTION);
+    let is_stale = |key: &str| annotation(found, key).is_some() && annotation(rendered, key).is_none();
+    let finalized = old.finalizers.iter().flatten().any(|finalizer| finalizer == finalizers::EXECUTION);
     let same = has_all(&old.labels, &new.labels)
         && has_all(&old.annotations, &new.annotations)
         && has_owners(found, rendered)
-        && !OPTIONAL.iter().any(|key| is_stale(&key))
+        && !OPTIONAL.iter().any(|key| is_stale(key))
         && finalized;
     (!same).then(|| "labels, annotations or finalizer changed".to_owned())
 }
 
 fn has_owners(found: &Work, rendered: &Work) -> bool {
-    let have = found
-        .metadata
-        .owner_references
-        .as_deref()
-        .unwrap_or_default();
-    rendered
-        .metadata
-        .owner_references
-        .iter()
-        .flatten()
-        .all(|owner| have.iter().any(|other| other.uid == owner.uid))
+    let have = found.metadata.owner_references.as_deref().unwrap_or_default();
+    rendered.metadata.owner_references.iter().flatten().all(|owner| have.iter().any(|other| other.uid == owner.uid))
 }
 
 fn content(found: &Work, rendered: &Work) -> Option<String> {
-    let (old, new) = (
-        &found.spec.workload.manifests,
-        &rendered.spec.workload.manifests,
-    );
+    let (old, new) = (&found.spec.workload.manifests, &rendered.spec.workload.manifests);
     if old == new {
         return None;
     }
@@ -143,8 +105,7 @@ fn content(found: &Work, rendered: &Work) -> Option<String> {
 
 /// What changed, for people: the replicas, the rest, or only the template's generation.
 fn reason(mut before: Manifest, after: &Manifest) -> String {
-    let count =
-        |manifest: &Manifest| interpreter::replicas(manifest).map(|replicas| replicas.count);
+    let count = |manifest: &Manifest| interpreter::replicas(manifest).map(|replicas| replicas.count);
     let mut reasons = Vec::new();
     if let (Some(old), Some(new)) = (count(&before), count(after))
         && old != new
@@ -153,12 +114,8 @@ fn reason(mut before: Manifest, after: &Manifest) -> String {
         interpreter::revise_replicas(&mut before, new);
     }
     let mut after = after.clone();
-    let generation = |manifest: &Manifest| {
-        manifest
-            .annotation(annotations::TEMPLATE_GENERATION)
-            .unwrap_or("0")
-            .to_owned()
-    };
+    let generation =
+        |manifest: &Manifest| manifest.annotation(annotations::TEMPLATE_GENERATION).unwrap_or("0").to_owned();
     let (old, new) = (generation(&before), generation(&after));
     for manifest in [&mut before, &mut after] {
         for key in [annotations::TEMPLATE_GENERATION, annotations::MANIFEST_HASH] {
@@ -178,25 +135,15 @@ fn same(left: &Value, right: &Value) -> bool {
     match (left, right) {
         (Value::Object(left), Value::Object(right)) => {
             let covered = |one: &Map<String, Value>, other: &Map<String, Value>| {
-                one.iter().all(|(key, value)| {
-                    value.is_null() || other.get(key).is_some_and(|there| same(value, there))
-                })
+                one.iter().all(|(key, value)| value.is_null() || other.get(key).is_some_and(|there| same(value, there)))
             };
             covered(left, right)
-                && right.iter().all(|(key, value)| {
-                    value.is_null() || left.get(key).is_some_and(|v| !v.is_null())
-                })
+                && right.iter().all(|(key, value)| value.is_null() || left.get(key).is_some_and(|v| !v.is_null()))
         }
         (Value::Array(left), Value::Array(right)) => {
-            left.len() == right.len()
-                && left
-                    .iter()
-                    .zip(right)
-                    .all(|(left, right)| same(left, right))
+            left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
         }
-        (Value::Number(a), Value::Number(b)) => {
-            a == b || (a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64()
-        }
+        (Value::Number(a), Value::Number(b)) => a == b || (a.is_f64() || b.is_f64()) && a.as_f64() == b.as_f64(),
         (left, right) => left == right,
     }
 }
@@ -207,26 +154,15 @@ pub(super) fn merged(found: &Work, mut rendered: Work) -> Work {
     let metadata = &mut rendered.metadata;
     let ours = std::mem::replace(metadata, kept);
     metadata.managed_fields = None;
-    metadata
-        .labels
-        .get_or_insert_default()
-        .extend(ours.labels.unwrap_or_default());
+    metadata.labels.get_or_insert_default().extend(ours.labels.unwrap_or_default());
     let annotations = metadata.annotations.get_or_insert_default();
     for key in OPTIONAL {
         annotations.remove(key);
     }
     annotations.extend(ours.annotations.unwrap_or_default());
-    add_missing(
-        metadata.finalizers.get_or_insert_default(),
-        ours.finalizers,
-        |a, b| a == b,
-    );
+    add_missing(metadata.finalizers.get_or_insert_default(), ours.finalizers, |a, b| a == b);
     if ours.owner_references.is_some() {
-        add_missing(
-            metadata.owner_references.get_or_insert_default(),
-            ours.owner_references,
-            |a, b| a.uid == b.uid,
-        );
+        add_missing(metadata.owner_references.get_or_insert_default(), ours.owner_references, |a, b| a.uid == b.uid);
     }
     rendered.status.clone_from(&found.status);
     rendered

@@ -6,9 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use pando_api::{annotations, policy::ConflictResolution, work::Work};
 
 use super::{Action, Fault, MAX_WORK_BYTES, WorkStep, existing, work};
-use crate::{
-    cluster_facts::ClusterFacts, manifest::Template, overrides::Selected, ownership::Record,
-};
+use crate::{cluster_facts::ClusterFacts, manifest::Template, overrides::Selected, ownership::Record};
 
 /// What a namespace's Work in one member depends on.
 #[derive(Clone, Copy, Debug)]
@@ -31,29 +29,14 @@ pub struct NamespaceInput<'a> {
 /// # Errors
 /// A [`Fault`] when the Work cannot be rendered; what is there stays.
 pub fn namespace_work(input: &NamespaceInput<'_>) -> Result<WorkStep, Fault> {
-    let NamespaceInput {
-        federation,
-        namespace,
-        overrides,
-        cluster,
-        existing,
-    } = *input;
-    let step = |action, why| {
-        Ok(WorkStep {
-            cluster: cluster.name.clone(),
-            action,
-            why,
-        })
-    };
+    let NamespaceInput { federation, namespace, overrides, cluster, existing } = *input;
+    let step = |action, why| Ok(WorkStep { cluster: cluster.name.clone(), action, why });
     if let Some(found) = existing {
         if is_anothers(found, namespace) {
             return Err(existing::name_taken(found));
         }
         if found.metadata.deletion_timestamp.is_some() {
-            return step(
-                Action::Hold,
-                "the old Work is still being deleted".to_owned(),
-            );
+            return step(Action::Hold, "the old Work is still being deleted".to_owned());
         }
     }
     let rendered = render(federation, namespace, overrides, cluster)?;
@@ -62,36 +45,21 @@ pub fn namespace_work(input: &NamespaceInput<'_>) -> Result<WorkStep, Fault> {
         return Err(Fault::ManifestTooLarge { bytes });
     }
     let Some(found) = existing else {
-        return step(
-            Action::Create(Box::new(rendered)),
-            "new namespace or cluster".to_owned(),
-        );
+        return step(Action::Create(Box::new(rendered)), "new namespace or cluster".to_owned());
     };
     match existing::difference(found, &rendered) {
         None => step(Action::Keep(Arc::clone(found)), "as desired".to_owned()),
         Some(why) => {
             let to = Box::new(existing::merged(found, rendered));
-            step(
-                Action::Replace {
-                    from: Arc::clone(found),
-                    to,
-                },
-                why,
-            )
+            step(Action::Replace { from: Arc::clone(found), to }, why)
         }
     }
 }
 
 /// A policy may propagate a namespace, too: the Work then belongs to a binding and has the same name.
 fn is_anothers(found: &Work, namespace: &Template) -> bool {
-    let owners = found
-        .metadata
-        .owner_references
-        .as_deref()
-        .unwrap_or_default();
-    !owners
-        .iter()
-        .any(|owner| owner.kind == "Namespace" && owner.name == namespace.manifest.name())
+    let owners = found.metadata.owner_references.as_deref().unwrap_or_default();
+    !owners.iter().any(|owner| owner.kind == "Namespace" && owner.name == namespace.manifest.name())
 }
 
 fn render(
@@ -114,10 +82,7 @@ fn render(
     };
     let conflict = work::conflict_resolution(&manifest, ConflictResolution::Abort);
     work::finish(&mut manifest, &record, namespace, conflict);
-    let mut annotations = BTreeMap::from([(
-        annotations::CONFLICT_RESOLUTION.to_owned(),
-        conflict.to_owned(),
-    )]);
+    let mut annotations = BTreeMap::from([(annotations::CONFLICT_RESOLUTION.to_owned(), conflict.to_owned())]);
     annotations.extend(work::override_records(&applied));
     let mut work = work::assemble(&record, &manifest, annotations);
     work.metadata.owner_references = Some(vec![OwnerReference {

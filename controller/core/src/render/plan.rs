@@ -13,9 +13,7 @@ use pando_api::{
     work::{GracefulEvictionTask, ResourceHealth, Work},
 };
 
-use super::{
-    Action, Binding, Fault, MAX_WORK_BYTES, RenderInput, WorkStep, WorksPlan, existing, work,
-};
+use super::{Action, Binding, Fault, MAX_WORK_BYTES, RenderInput, WorkStep, WorksPlan, existing, work};
 use crate::{
     next::Next,
     reconcile_set::{Pair, pair},
@@ -47,31 +45,24 @@ pub fn plan(input: &RenderInput<'_>) -> WorksPlan {
         match pair {
             Pair::Missing(replicas) => wanted.push((cluster, replicas, None)),
             Pair::Both(replicas, found) => wanted.push((cluster, replicas, Some(found))),
-            Pair::Surplus(found) => surplus(
-                input,
-                &place,
-                cluster,
-                found,
-                &mut plan.steps,
-                &mut releases,
-            ),
+            Pair::Surplus(found) => surplus(input, &place, cluster, found, &mut plan.steps, &mut releases),
         }
     }
     for (cluster, replicas, found) in wanted {
         match target(input, &place, &cluster, replicas, found.as_ref()) {
             Ok(step) => plan.steps.push(step),
             Err(fault) => {
-                plan.steps.extend(
-                    found.map(|found| {
-                        keep(&cluster, found, format!("unchanged: {}", fault.reason()))
-                    }),
-                );
+                plan.steps.extend(found.map(|found| keep(&cluster, found, format!("unchanged: {}", fault.reason()))));
                 plan.faults.insert(cluster.to_string(), fault);
             }
         }
     }
     if !place.leaving.is_empty() {
         plan.next = Next::after(DIRECT_EVICTION_RECHECK);
+    }
+    for (cluster, found) in &place.strays {
+        let why = "it is not the template's Work".to_owned();
+        releases.push(release(input, cluster.clone(), Arc::clone(found), why));
     }
     plan.steps.extend(releases);
     plan
@@ -80,10 +71,8 @@ pub fn plan(input: &RenderInput<'_>) -> WorksPlan {
 /// Releases every Work of a binding: it is being deleted, or its template is not propagated any more.
 pub fn release_all(input: &RenderInput<'_>, why: &str) -> WorksPlan {
     let place = Place::of(input, &Targets::new());
-    let steps = place
-        .own
-        .iter()
-        .map(|(cluster, found)| release(input, cluster.clone(), found.clone(), why.to_owned()));
+    let own = place.own.iter().chain(place.strays.iter().map(|(cluster, found)| (cluster, found)));
+    let steps = own.map(|(cluster, found)| release(input, cluster.clone(), Arc::clone(found), why.to_owned()));
     WorksPlan {
         template: input.template.manifest.name().to_owned(),
         steps: steps.collect(),
@@ -96,6 +85,8 @@ pub fn release_all(input: &RenderInput<'_>, why: &str) -> WorksPlan {
 struct Place {
     /// Its Works, by cluster.
     own: BTreeMap<ClusterName, Arc<Work>>,
+    /// Its Works under a name that is not the template's: leftovers of a binding that once was for something else.
+    strays: Vec<(ClusterName, Arc<Work>)>,
     /// Works of others in the place of one of its own.
     taken: BTreeMap<ClusterName, Arc<Work>>,
     /// Clusters evicted directly whose Work is still there.
@@ -104,23 +95,20 @@ struct Place {
 
 impl Place {
     fn of(input: &RenderInput<'_>, targets: &Targets) -> Self {
-        let mut place = Self {
-            own: BTreeMap::new(),
-            taken: BTreeMap::new(),
-            leaving: BTreeSet::new(),
-        };
+        let mut place =
+            Self { own: BTreeMap::new(), strays: Vec::new(), taken: BTreeMap::new(), leaving: BTreeSet::new() };
         let name = work::name(input.template);
         for work in input.works {
             let namespace = work.metadata.namespace.as_deref().unwrap_or_default();
-            let Some(cluster) =
-                ExecutionNamespace::parse(namespace).map(|namespace| namespace.cluster())
-            else {
+            let Some(cluster) = ExecutionNamespace::parse(namespace).map(|namespace| namespace.cluster()) else {
                 continue;
             };
-            if existing::belongs_to(work, &input.binding) {
-                place.own.insert(cluster, Arc::clone(work));
-            } else if work.metadata.name.as_deref() == Some(name.as_str()) {
-                place.taken.insert(cluster, Arc::clone(work));
+            let is_in_place = work.metadata.name.as_deref() == Some(name.as_str());
+            match (existing::belongs_to(work, &input.binding), is_in_place) {
+                (true, true) => drop(place.own.insert(cluster, Arc::clone(work))),
+                (true, false) => place.strays.push((cluster, Arc::clone(work))),
+                (false, true) => drop(place.taken.insert(cluster, Arc::clone(work))),
+                (false, false) => {}
             }
         }
         for task in evictions(&input.binding).filter(|task| is_direct(task)) {
@@ -138,16 +126,8 @@ impl Place {
 /// The scheduler's clusters, and those where a dependent needs the object. A name that no cluster can have is a fault.
 fn targets(binding: &Binding<'_>, faults: &mut BTreeMap<String, Fault>) -> Targets {
     let mut targets = Targets::new();
-    let scheduled = binding
-        .spec
-        .clusters
-        .iter()
-        .map(|target| (&target.name, Some(target.replicas)));
-    let required = binding
-        .spec
-        .required_by
-        .iter()
-        .flat_map(|snapshot| &snapshot.clusters);
+    let scheduled = binding.spec.clusters.iter().map(|target| (&target.name, Some(target.replicas)));
+    let required = binding.spec.required_by.iter().flat_map(|snapshot| &snapshot.clusters);
     for (name, replicas) in scheduled.chain(required.map(|target| (&target.name, None))) {
         match ClusterName::parse(name) {
             Ok(cluster) => {
@@ -168,27 +148,13 @@ fn target(
     replicas: Option<i32>,
     found: Option<&Arc<Work>>,
 ) -> Result<WorkStep, Fault> {
-    let facts = input
-        .clusters
-        .get(cluster)
-        .ok_or_else(|| Fault::UnknownCluster {
-            name: cluster.to_string(),
-        })?;
+    let facts = input.clusters.get(cluster).ok_or_else(|| Fault::UnknownCluster { name: cluster.to_string() })?;
     if let Some(other) = place.taken.get(cluster) {
         return Err(existing::name_taken(other));
     }
-    let step = |action, why| {
-        Ok(WorkStep {
-            cluster: cluster.clone(),
-            action,
-            why,
-        })
-    };
+    let step = |action, why| Ok(WorkStep { cluster: cluster.clone(), action, why });
     if found.is_some_and(|found| found.metadata.deletion_timestamp.is_some()) {
-        return step(
-            Action::Hold,
-            "the old Work is still being deleted".to_owned(),
-        );
+        return step(Action::Hold, "the old Work is still being deleted".to_owned());
     }
     let rendered = work::render(input, facts, replicas)?;
     let bytes = work::size(&rendered);
@@ -197,28 +163,17 @@ fn target(
     }
     let Some(found) = found else {
         if let Some(leaving) = place.leaving.first() {
-            return step(
-                Action::Hold,
-                format!("direct eviction: the Work in {leaving} goes first"),
-            );
+            return step(Action::Hold, format!("direct eviction: the Work in {leaving} goes first"));
         }
-        let why = existing::replicas(&rendered).map_or_else(
-            || "new target".to_owned(),
-            |count| format!("replicas {count}"),
-        );
+        let why =
+            existing::replicas(&rendered).map_or_else(|| "new target".to_owned(), |count| format!("replicas {count}"));
         return step(Action::Create(Box::new(rendered)), why);
     };
     match existing::difference(found, &rendered) {
         None => step(Action::Keep(Arc::clone(found)), "as desired".to_owned()),
         Some(why) => {
             let to = Box::new(existing::merged(found, rendered));
-            step(
-                Action::Replace {
-                    from: Arc::clone(found),
-                    to,
-                },
-                why,
-            )
+            step(Action::Replace { from: Arc::clone(found), to }, why)
         }
     }
 }
@@ -233,73 +188,35 @@ fn surplus(
     releases: &mut Vec<WorkStep>,
 ) {
     if place.leaving.contains(&cluster) {
-        releases.push(release(
-            input,
-            cluster,
-            found,
-            "evicted directly".to_owned(),
-        ));
+        releases.push(release(input, cluster, found, "evicted directly".to_owned()));
     } else if evictions(&input.binding).any(|task| task.from_cluster == cluster.as_ref()) {
         steps.push(keep(&cluster, found, eviction_waits(&input.binding)));
     } else if !is_scheduled(&input.binding) {
         let why = "the binding has no clusters and is not scheduled: nothing is released on doubt";
         steps.push(keep(&cluster, found, why.to_owned()));
     } else {
-        releases.push(release(
-            input,
-            cluster,
-            found,
-            "not a target any more".to_owned(),
-        ));
+        releases.push(release(input, cluster, found, "not a target any more".to_owned()));
     }
 }
 
 fn keep(cluster: &ClusterName, found: Arc<Work>, why: String) -> WorkStep {
-    WorkStep {
-        cluster: cluster.clone(),
-        action: Action::Keep(found),
-        why,
-    }
+    WorkStep { cluster: cluster.clone(), action: Action::Keep(found), why }
 }
 
-fn release(
-    input: &RenderInput<'_>,
-    cluster: ClusterName,
-    found: Arc<Work>,
-    why: String,
-) -> WorkStep {
+fn release(input: &RenderInput<'_>, cluster: ClusterName, found: Arc<Work>, why: String) -> WorkStep {
     if !input.works_complete {
-        return keep(
-            &cluster,
-            found,
-            "the list of Works is not complete: nothing is released on doubt".to_owned(),
-        );
+        return keep(&cluster, found, "the list of Works is not complete: nothing is released on doubt".to_owned());
     }
     if found.metadata.deletion_timestamp.is_some() {
         return keep(&cluster, found, "it is being deleted".to_owned());
     }
-    let (Some(uid), Some(resource_version)) = (
-        found.metadata.uid.clone(),
-        found.metadata.resource_version.clone(),
-    ) else {
-        return keep(
-            &cluster,
-            found,
-            "its uid and resourceVersion are not known".to_owned(),
-        );
+    let (Some(uid), Some(resource_version)) = (found.metadata.uid.clone(), found.metadata.resource_version.clone())
+    else {
+        return keep(&cluster, found, "its uid and resourceVersion are not known".to_owned());
     };
     let namespace = cluster.execution_namespace().to_string();
     let name = found.metadata.name.clone().unwrap_or_default();
-    WorkStep {
-        cluster,
-        action: Action::Release {
-            namespace,
-            name,
-            uid,
-            resource_version,
-        },
-        why,
-    }
+    WorkStep { cluster, action: Action::Release { namespace, name, uid, resource_version }, why }
 }
 
 fn evictions<'a>(binding: &Binding<'a>) -> impl Iterator<Item = &'a GracefulEvictionTask> {
@@ -313,32 +230,17 @@ fn is_direct(task: &GracefulEvictionTask) -> bool {
 /// Clusters, or a scheduler that says "none" in so many words. An empty list alone may be a binding that nobody has
 /// looked at yet.
 fn is_scheduled(binding: &Binding<'_>) -> bool {
-    let conditions = binding
-        .status
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
+    let conditions = binding.status.map(|status| status.conditions.as_slice()).unwrap_or_default();
     !binding.spec.clusters.is_empty()
-        || conditions
-            .iter()
-            .any(|condition| condition.type_ == conditions::SCHEDULED && condition.status == "True")
+        || conditions.iter().any(|condition| condition.type_ == conditions::SCHEDULED && condition.status == "True")
 }
 
 fn eviction_waits(binding: &Binding<'_>) -> String {
     let health = |name: &str| {
-        let items = binding
-            .status
-            .iter()
-            .flat_map(|status| &status.aggregated_status);
-        items
-            .into_iter()
-            .find(|item| item.cluster_name == name)
-            .and_then(|item| item.health)
+        let items = binding.status.iter().flat_map(|status| &status.aggregated_status);
+        items.into_iter().find(|item| item.cluster_name == name).and_then(|item| item.health)
     };
-    let unhealthy = binding
-        .spec
-        .clusters
-        .iter()
-        .find(|target| health(&target.name) != Some(ResourceHealth::Healthy));
+    let unhealthy = binding.spec.clusters.iter().find(|target| health(&target.name) != Some(ResourceHealth::Healthy));
     match unhealthy {
         Some(target) => format!("eviction waits: {} is not healthy", target.name),
         None => "eviction waits: the task is not finished".to_owned(),

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 mod content;
 mod namespaces;
@@ -59,10 +54,7 @@ fn world() -> World {
             "spec": {"replicas": 10, "template": {"spec": {"containers": [{"name": "web", "image": "nginx:1"}]}}},
         }),
         binding: serde_json::from_value(binding).unwrap(),
-        clusters: ["bj", "sh", "sz"]
-            .into_iter()
-            .map(|cluster| (name(cluster), facts(cluster)))
-            .collect(),
+        clusters: ["bj", "sh", "sz"].into_iter().map(|cluster| (name(cluster), facts(cluster))).collect(),
         overrides: Vec::new(),
         works: BTreeMap::new(),
         complete: true,
@@ -99,15 +91,11 @@ impl World {
     }
 
     fn health(mut self, cluster: &str, health: ResourceHealth) -> Self {
-        self.binding
-            .status
-            .get_or_insert_default()
-            .aggregated_status
-            .push(AggregatedStatusItem {
-                cluster_name: cluster.to_owned(),
-                health: Some(health),
-                ..AggregatedStatusItem::default()
-            });
+        self.binding.status.get_or_insert_default().aggregated_status.push(AggregatedStatusItem {
+            cluster_name: cluster.to_owned(),
+            health: Some(health),
+            ..AggregatedStatusItem::default()
+        });
         self
     }
 
@@ -146,17 +134,11 @@ impl World {
 
     /// Takes the steps of a plan, as the hub would.
     fn take(&mut self, plan: WorksPlan) {
-        for WorkStep {
-            cluster, action, ..
-        } in plan.steps
-        {
+        for WorkStep { cluster, action, .. } in plan.steps {
             self.versions += 1;
             match action {
                 Action::Create(work) => {
-                    assert!(
-                        !self.works.contains_key(&cluster),
-                        "409 AlreadyExists in {cluster}"
-                    );
+                    assert!(!self.works.contains_key(&cluster), "409 AlreadyExists in {cluster}");
                     let mut work = through_a_server(*work);
                     work.metadata.uid = Some(format!("work-uid-{cluster}"));
                     work.metadata.resource_version = Some(self.versions.to_string());
@@ -169,17 +151,10 @@ impl World {
                     work.metadata.resource_version = Some(self.versions.to_string());
                     self.works.insert(cluster, Arc::new(work));
                 }
-                Action::Release {
-                    uid,
-                    resource_version,
-                    ..
-                } => {
+                Action::Release { uid, resource_version, .. } => {
                     let gone = self.works.remove(&cluster).unwrap();
                     assert_eq!(
-                        (
-                            gone.metadata.uid.as_ref(),
-                            gone.metadata.resource_version.as_ref()
-                        ),
+                        (gone.metadata.uid.as_ref(), gone.metadata.resource_version.as_ref()),
                         (Some(&uid), Some(&resource_version))
                     );
                 }
@@ -265,15 +240,8 @@ mod placing {
         let mut world = world().placed([("bj", 5), ("sh", 5)]).settled();
         let mut edited = manifest(world.work("bj"));
         edited["spec"]["template"]["spec"]["containers"][0]["image"] = json!("evil");
-        world.work("bj").spec.workload.manifests =
-            vec![EmbeddedObject::from_value(&edited).unwrap()];
-        world
-            .work("sh")
-            .metadata
-            .labels
-            .as_mut()
-            .unwrap()
-            .insert("their/label".to_owned(), "1".to_owned());
+        world.work("bj").spec.workload.manifests = vec![EmbeddedObject::from_value(&edited).unwrap()];
+        world.work("sh").metadata.labels.as_mut().unwrap().insert("their/label".to_owned(), "1".to_owned());
         world.work("sh").metadata.finalizers = Some(vec!["their/finalizer".to_owned()]);
         let plan = world.plan();
         insta::assert_snapshot!(plan, @r"
@@ -282,10 +250,7 @@ mod placing {
         ");
         world.take(plan);
         let sh = world.work("sh").metadata.clone();
-        assert_eq!(
-            sh.finalizers.unwrap(),
-            ["their/finalizer", "karmada.io/execution-controller"]
-        );
+        assert_eq!(sh.finalizers.unwrap(), ["their/finalizer", "karmada.io/execution-controller"]);
         assert_eq!(sh.labels.unwrap()["their/label"], "1");
     }
 
@@ -340,10 +305,7 @@ mod leaving {
 
     #[test]
     fn a_direct_eviction_breaks_before_it_makes() {
-        let mut world = world()
-            .placed([("sh", 10)])
-            .before([("bj", 10)])
-            .evicting("bj", "Directly");
+        let mut world = world().placed([("sh", 10)]).before([("bj", 10)]).evicting("bj", "Directly");
         let plan = world.plan();
         insta::assert_snapshot!(plan, @r"
         hold    work web in sh   direct eviction: the Work in bj goes first
@@ -370,8 +332,7 @@ mod leaving {
     fn a_binding_nobody_scheduled_releases_nothing() {
         let mut world = world().before([("bj", 10)]);
         insta::assert_snapshot!(world.plan(), @"keep    work web in bj   the binding has no clusters and is not scheduled: nothing is released on doubt");
-        let scheduled =
-            Verdict::holds("Scheduled", "Success", "").since(&Time(Timestamp::UNIX_EPOCH));
+        let scheduled = Verdict::holds("Scheduled", "Success", "").since(&Time(Timestamp::UNIX_EPOCH));
         world.binding.status.get_or_insert_default().conditions = vec![scheduled];
         insta::assert_snapshot!(world.plan(), @"release work web in bj   not a target any more");
     }
@@ -391,9 +352,7 @@ mod leaving {
 
     #[test]
     fn a_work_on_its_way_out_is_waited_for() {
-        let mut world = world()
-            .placed([("bj", 5), ("sh", 5)])
-            .before([("bj", 5), ("sz", 5)]);
+        let mut world = world().placed([("bj", 5), ("sh", 5)]).before([("bj", 5), ("sz", 5)]);
         for cluster in ["bj", "sz"] {
             world.work(cluster).metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         }
@@ -405,12 +364,28 @@ mod leaving {
     }
 
     #[test]
+    fn a_stray_work_of_the_binding_goes() {
+        let mut world = world().placed([("bj", 5)]).settled();
+        let mut stray = world.work("bj").clone();
+        stray.metadata.name = Some("api-xyz".to_owned());
+        stray.metadata.namespace = Some("karmada-es-sh".to_owned());
+        world.works.insert(name("sh"), Arc::new(stray));
+        insta::assert_snapshot!(world.plan(), @r"
+        keep    work web in bj   as desired
+        release work web in sh   it is not the template's Work
+        ");
+    }
+
+    #[test]
     fn a_binding_made_again_takes_its_works_on() {
         let mut world = world().placed([("bj", 5)]).settled();
-        world.binding.metadata.labels.as_mut().unwrap().insert(
-            "resourcebinding.karmada.io/permanent-id".to_owned(),
-            "b-2".to_owned(),
-        );
+        world
+            .binding
+            .metadata
+            .labels
+            .as_mut()
+            .unwrap()
+            .insert("resourcebinding.karmada.io/permanent-id".to_owned(), "b-2".to_owned());
         insta::assert_snapshot!(world.plan(), @"replace work web in bj   manifest changed");
     }
 }
@@ -420,10 +395,10 @@ mod faults {
 
     #[test]
     fn a_failing_override_leaves_that_cluster_alone_and_renders_the_others() {
-        let world = world()
-            .placed([("bj", 6), ("sh", 4), ("sz", 1)])
-            .before([("bj", 5), ("sh", 3)])
-            .overridden(&json!({"plaintext": [{"path": "/spec/nothing", "operator": "replace", "value": 1}]}), &["bj", "sz"]);
+        let world = world().placed([("bj", 6), ("sh", 4), ("sz", 1)]).before([("bj", 5), ("sh", 3)]).overridden(
+            &json!({"plaintext": [{"path": "/spec/nothing", "operator": "replace", "value": 1}]}),
+            &["bj", "sz"],
+        );
         let plan = world.plan();
         insta::assert_snapshot!(plan, @r"
         keep    work web in bj   unchanged: ApplyOverridePolicyFailed
@@ -436,9 +411,10 @@ mod faults {
 
     #[test]
     fn an_override_of_the_identity_is_rejected() {
-        let world = world()
-            .placed([("bj", 6)])
-            .overridden(&json!({"plaintext": [{"path": "/metadata/namespace", "operator": "replace", "value": "kube-system"}]}), &["bj"]);
+        let world = world().placed([("bj", 6)]).overridden(
+            &json!({"plaintext": [{"path": "/metadata/namespace", "operator": "replace", "value": "kube-system"}]}),
+            &["bj"],
+        );
         let plan = world.plan();
         assert!(plan.steps.is_empty());
         assert_eq!(plan.faults["bj"].reason(), "OverrideRejected");
@@ -446,9 +422,7 @@ mod faults {
 
     #[test]
     fn a_cluster_that_is_gone_keeps_what_is_recorded_for_it() {
-        let mut world = world()
-            .placed([("bj", 6), ("sh", 4)])
-            .before([("bj", 5), ("sh", 4)]);
+        let mut world = world().placed([("bj", 6), ("sh", 4)]).before([("bj", 5), ("sh", 4)]);
         world.clusters.remove(&name("bj"));
         insta::assert_snapshot!(world.plan(), @r"
         keep    work web in bj   unchanged: ClusterNotFound
@@ -475,14 +449,18 @@ mod faults {
     fn the_work_of_another_binding_is_not_taken() {
         let mut world = world().placed([("bj", 5)]).settled();
         let taken = world.work("bj");
-        taken.metadata.labels.as_mut().unwrap().insert(
-            "resourcebinding.karmada.io/permanent-id".to_owned(),
-            "theirs".to_owned(),
-        );
-        taken.metadata.annotations.as_mut().unwrap().insert(
-            "resourcebinding.karmada.io/name".to_owned(),
-            "web-gizmo".to_owned(),
-        );
+        taken
+            .metadata
+            .labels
+            .as_mut()
+            .unwrap()
+            .insert("resourcebinding.karmada.io/permanent-id".to_owned(), "theirs".to_owned());
+        taken
+            .metadata
+            .annotations
+            .as_mut()
+            .unwrap()
+            .insert("resourcebinding.karmada.io/name".to_owned(), "web-gizmo".to_owned());
         insta::assert_snapshot!(world.plan(), @"fault   work web in bj   NameCollision: Work karmada-es-bj/web-658978d877 belongs to another binding (prod/web-gizmo); rename one of the two templates");
     }
 

@@ -31,18 +31,8 @@ pub(super) fn name(template: &Template) -> String {
 }
 
 /// The Work for one cluster.
-pub(super) fn render(
-    input: &RenderInput<'_>,
-    cluster: &ClusterFacts,
-    replicas: Option<i32>,
-) -> Result<Work, Fault> {
-    let RenderInput {
-        federation,
-        binding,
-        template,
-        overrides,
-        ..
-    } = *input;
+pub(super) fn render(input: &RenderInput<'_>, cluster: &ClusterFacts, replicas: Option<i32>) -> Result<Work, Fault> {
+    let RenderInput { federation, binding, template, overrides, .. } = *input;
     let mut manifest = template.manifest.clone();
     let is_workload = binding.spec.replicas > 0 || binding.spec.replica_requirements.is_some();
     if let Some(count) = replicas.filter(|_| is_workload) {
@@ -64,24 +54,13 @@ pub(super) fn render(
         work_name: name(template),
     };
     finish(&mut manifest, &record, template, conflict);
-    annotations.insert(
-        annotations::CONFLICT_RESOLUTION.to_owned(),
-        conflict.to_owned(),
-    );
+    annotations.insert(annotations::CONFLICT_RESOLUTION.to_owned(), conflict.to_owned());
     annotations.extend(override_records(&applied));
     let mut work = assemble(&record, &manifest, annotations);
     let labels = work.metadata.labels.get_or_insert_default();
-    labels.insert(
-        binding.permanent_id_label().to_owned(),
-        binding.permanent_id.to_owned(),
-    );
+    labels.insert(binding.permanent_id_label().to_owned(), binding.permanent_id.to_owned());
     work.spec.suspend_dispatching = Some(is_suspended(input, cluster));
-    work.spec.preserve_resources_on_deletion = Some(
-        binding
-            .spec
-            .preserve_resources_on_deletion
-            .unwrap_or_default(),
-    );
+    work.spec.preserve_resources_on_deletion = Some(binding.spec.preserve_resources_on_deletion.unwrap_or_default());
     Ok(work)
 }
 
@@ -98,41 +77,24 @@ pub(super) fn overridden(
 }
 
 /// The marks that every manifest gets last, and the seal over all of it.
-pub(super) fn finish(
-    manifest: &mut Manifest,
-    record: &Record,
-    template: &Template,
-    conflict: &str,
-) {
+pub(super) fn finish(manifest: &mut Manifest, record: &Record, template: &Template, conflict: &str) {
     record.mark(manifest);
     if template.generation > 0 {
-        manifest.set_annotation(
-            annotations::TEMPLATE_GENERATION,
-            template.generation.to_string(),
-        );
+        manifest.set_annotation(annotations::TEMPLATE_GENERATION, template.generation.to_string());
     }
     manifest.set_annotation(annotations::CONFLICT_RESOLUTION, conflict);
     ownership::seal(manifest);
 }
 
 /// A Work with one manifest.
-pub(super) fn assemble(
-    record: &Record,
-    manifest: &Manifest,
-    annotations: BTreeMap<String, String>,
-) -> Work {
+pub(super) fn assemble(record: &Record, manifest: &Manifest, annotations: BTreeMap<String, String>) -> Work {
     let mut work = Work::new(&record.work_name, WorkSpec::default());
     work.metadata.namespace = Some(record.work_namespace.clone());
-    work.metadata.labels = Some(BTreeMap::from([(
-        labels::WORK_PERMANENT_ID.to_owned(),
-        permanent_id(record),
-    )]));
+    work.metadata.labels = Some(BTreeMap::from([(labels::WORK_PERMANENT_ID.to_owned(), permanent_id(record))]));
     work.metadata.annotations = Some(annotations);
     work.metadata.finalizers = Some(vec![finalizers::EXECUTION.to_owned()]);
     // A JSON value always serialises.
-    work.spec.workload.manifests = EmbeddedObject::from_value(manifest.value())
-        .into_iter()
-        .collect();
+    work.spec.workload.manifests = EmbeddedObject::from_value(manifest.value()).into_iter().collect();
     work
 }
 
@@ -140,17 +102,11 @@ pub(super) fn assemble(
 fn binding_annotations(namespace: Option<&str>, name: &str) -> BTreeMap<String, String> {
     let pairs = match namespace {
         Some(namespace) => {
-            vec![
-                (annotations::RESOURCE_BINDING_NAMESPACE, namespace),
-                (annotations::RESOURCE_BINDING_NAME, name),
-            ]
+            vec![(annotations::RESOURCE_BINDING_NAMESPACE, namespace), (annotations::RESOURCE_BINDING_NAME, name)]
         }
         None => vec![(annotations::CLUSTER_RESOURCE_BINDING_NAME, name)],
     };
-    pairs
-        .into_iter()
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect()
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
 /// The applied-overrides annotations.
@@ -167,9 +123,7 @@ pub(super) fn override_records(applied: &AppliedOverrides) -> BTreeMap<String, S
         let record = if full.len() <= MAX_RECORD_BYTES {
             full
         } else {
-            let names = list
-                .iter()
-                .map(|applied| serde_json::json!({"policyName": applied.policy_name}));
+            let names = list.iter().map(|applied| serde_json::json!({"policyName": applied.policy_name}));
             serde_json::Value::from_iter(names).to_string()
         };
         records.insert(key.to_owned(), record);
@@ -178,14 +132,8 @@ pub(super) fn override_records(applied: &AppliedOverrides) -> BTreeMap<String, S
 }
 
 /// The template's annotation wins over the policy's field; anything but the two words is ignored.
-pub(super) fn conflict_resolution(
-    manifest: &Manifest,
-    in_binding: ConflictResolution,
-) -> &'static str {
-    match (
-        manifest.annotation(annotations::CONFLICT_RESOLUTION),
-        in_binding,
-    ) {
+pub(super) fn conflict_resolution(manifest: &Manifest, in_binding: ConflictResolution) -> &'static str {
+    match (manifest.annotation(annotations::CONFLICT_RESOLUTION), in_binding) {
         (Some(OVERWRITE), _) => OVERWRITE,
         (Some(ABORT), _) => ABORT,
         (_, ConflictResolution::Overwrite) => OVERWRITE,
@@ -197,12 +145,8 @@ fn is_suspended(input: &RenderInput<'_>, cluster: &ClusterFacts) -> bool {
     let Some(suspension) = &input.binding.spec.suspension else {
         return false;
     };
-    let names = suspension
-        .dispatching_on_clusters
-        .iter()
-        .flat_map(|clusters| &clusters.cluster_names);
-    suspension.dispatching == Some(true)
-        || names.into_iter().any(|name| name == cluster.name.as_ref())
+    let names = suspension.dispatching_on_clusters.iter().flat_map(|clusters| &clusters.cluster_names);
+    suspension.dispatching == Some(true) || names.into_iter().any(|name| name == cluster.name.as_ref())
 }
 
 /// A UUID (version 8: made by us) from the Work's identity: Karmada draws a random one, which a pure function cannot.
@@ -218,31 +162,13 @@ fn permanent_id(record: &Record) -> String {
     let bits = bits & !(0xf << 76) | 0x8 << 76;
     let bits = bits & !(0x3 << 62) | 0x2 << 62;
     let hex = format!("{bits:032x}");
-    [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ]
-    .join("-")
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 /// About how many bytes the Work has on the wire.
 pub(super) fn size(work: &Work) -> usize {
-    let pairs = work
-        .metadata
-        .annotations
-        .iter()
-        .flatten()
-        .chain(work.metadata.labels.iter().flatten());
+    let pairs = work.metadata.annotations.iter().flatten().chain(work.metadata.labels.iter().flatten());
     let metadata: usize = pairs.map(|(key, value)| key.len() + value.len() + 6).sum();
-    let manifests: usize = work
-        .spec
-        .workload
-        .manifests
-        .iter()
-        .map(|manifest| manifest.get().len())
-        .sum();
+    let manifests: usize = work.spec.workload.manifests.iter().map(|manifest| manifest.get().len()).sum();
     metadata + manifests + 512
 }

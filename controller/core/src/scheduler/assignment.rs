@@ -74,11 +74,8 @@ impl Assignment {
     /// `{bj-prod:5, sh-prod:3}`: the result as Karmada's event ScheduleBindingSucceed shows it.
     #[must_use]
     pub fn result(&self) -> String {
-        let targets: Vec<String> = self
-            .targets
-            .iter()
-            .map(|target| format!("{}:{}", target.name, target.replicas))
-            .collect();
+        let targets: Vec<String> =
+            self.targets.iter().map(|target| format!("{}:{}", target.name, target.replicas)).collect();
         format!("{{{}}}", targets.join(", "))
     }
 }
@@ -87,9 +84,7 @@ impl fmt::Display for Assignment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.manner {
             Manner::NoWorkload => f.write_str("every selected cluster gets it")?,
-            Manner::Duplicated => {
-                write!(f, "{} on every selected cluster", counted(self.replicas))?
-            }
+            Manner::Duplicated => write!(f, "{} on every selected cluster", counted(self.replicas))?,
             Manner::Divided => {
                 write!(f, "{} divided ", counted(self.replicas))?;
                 match self.equal_weights {
@@ -101,12 +96,7 @@ impl fmt::Display for Assignment {
         if let Some(term) = &self.affinity {
             write!(f, " (affinity term {term})")?;
         }
-        let width = self
-            .verdicts
-            .keys()
-            .map(|name| name.as_ref().len())
-            .max()
-            .unwrap_or(0);
+        let width = self.verdicts.keys().map(|name| name.as_ref().len()).max().unwrap_or(0);
         for (name, verdict) in &self.verdicts {
             write!(f, "\n  {:width$}  {verdict}", name.as_ref())?;
         }
@@ -118,29 +108,17 @@ impl fmt::Display for Assignment {
 }
 
 fn counted(replicas: u32) -> String {
-    if replicas == 1 {
-        "1 replica".to_owned()
-    } else {
-        format!("{replicas} replicas")
-    }
+    if replicas == 1 { "1 replica".to_owned() } else { format!("{replicas} replicas") }
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Placed {
-                replicas,
-                weight: Some(weight),
-                ..
-            } => write!(f, "{replicas} (weight {weight})"),
+            Self::Placed { replicas, weight: Some(weight), .. } => write!(f, "{replicas} (weight {weight})"),
             Self::Placed { replicas: 0, .. } => f.write_str("placed"),
             Self::Placed { replicas, .. } => write!(f, "{replicas}"),
-            Self::NoReplicasLeft {
-                weight: Some(weight),
-            } => write!(f, "none: no replica left at weight {weight}"),
-            Self::NoReplicasLeft { weight: None } => {
-                f.write_str("none: the template wants no replicas")
-            }
+            Self::NoReplicasLeft { weight: Some(weight) } => write!(f, "none: no replica left at weight {weight}"),
+            Self::NoReplicasLeft { weight: None } => f.write_str("none: the template wants no replicas"),
             Self::NoWeight => f.write_str("none: no rule of staticWeightList gives it a weight"),
             Self::Rejected(rejection) => write!(f, "none: {rejection}"),
         }

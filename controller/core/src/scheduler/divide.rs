@@ -45,7 +45,7 @@ impl Ties {
     /// The direction for a template: ascending for an empty uid or an even FNV-1a-32 hash of it, else descending.
     #[must_use]
     pub fn of_template(uid: &str) -> Self {
-        if uid.is_empty() || pando_api::names::fnv1a32(uid) % 2 == 0 {
+        if uid.is_empty() || pando_api::names::fnv1a32(uid).is_multiple_of(2) {
             Self::SmallerName
         } else {
             Self::LargerName
@@ -95,11 +95,7 @@ impl<K: Ord> Division<K> {
     /// [`Error::DoesNotAddUp`] when they do not.
     pub fn new(total: u32, parts: BTreeMap<K, u32>) -> Result<Self, Error> {
         let sum = parts.values().copied().map(u64::from).sum();
-        if sum == u64::from(total) {
-            Ok(Self { total, parts })
-        } else {
-            Err(Error::DoesNotAddUp { total, sum })
-        }
+        if sum == u64::from(total) { Ok(Self { total, parts }) } else { Err(Error::DoesNotAddUp { total, sum }) }
     }
 
     /// What was divided.
@@ -144,11 +140,7 @@ impl<K: Ord + fmt::Display> fmt::Display for Division<K> {
 /// # Errors
 ///
 /// [`Error::NoParties`] when there is something to divide and nobody to get it.
-pub fn divide<K: Ord + Clone>(
-    total: u32,
-    weights: &BTreeMap<K, u64>,
-    ties: Ties,
-) -> Result<Division<K>, Error> {
+pub fn divide<K: Ord + Clone>(total: u32, weights: &BTreeMap<K, u64>, ties: Ties) -> Result<Division<K>, Error> {
     if weights.is_empty() && total > 0 {
         return Err(Error::NoParties { total });
     }
@@ -156,24 +148,13 @@ pub fn divide<K: Ord + Clone>(
     let nobody_voted = weights.values().all(|votes| *votes == 0);
     let mut seated: Vec<Claim<'_, K>> = weights
         .iter()
-        .map(|(party, votes)| Claim {
-            party,
-            votes: if nobody_voted { 1 } else { *votes },
-            seats: 0,
-            ties,
-        })
+        .map(|(party, votes)| Claim { party, votes: if nobody_voted { 1 } else { *votes }, seats: 0, ties })
         .collect();
 
     let given = seat_everyone_above_the_threshold(total, &mut seated);
     let seated = seat_one_by_one(total.saturating_sub(given), seated);
 
-    Division::new(
-        total,
-        seated
-            .into_iter()
-            .map(|claim| (claim.party.clone(), claim.seats))
-            .collect(),
-    )
+    Division::new(total, seated.into_iter().map(|claim| (claim.party.clone(), claim.seats)).collect())
 }
 
 /// Gives every seat whose quotient is larger than a threshold that at most `total` quotients exceed, and returns how

@@ -63,13 +63,7 @@ impl Snapshot {
 
 impl FromIterator<ClusterFacts> for Snapshot {
     fn from_iter<I: IntoIterator<Item = ClusterFacts>>(clusters: I) -> Self {
-        let clusters = clusters
-            .into_iter()
-            .map(|facts| (facts.name.clone(), facts))
-            .collect();
-        Self {
-            clusters,
-            refused: Vec::new(),
-        }
+        let clusters = clusters.into_iter().map(|facts| (facts.name.clone(), facts)).collect();
+        Self { clusters, refused: Vec::new() }
     }
 }

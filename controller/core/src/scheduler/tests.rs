@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
 
@@ -17,6 +12,8 @@ use super::{Assignment, Snapshot, Unit, Unschedulable, schedule};
 use crate::cluster_facts::ClusterFacts;
 
 mod decisions;
+mod history;
+mod parts;
 mod properties;
 mod triggers;
 
@@ -40,9 +37,7 @@ fn cluster(name: &str) -> ClusterFacts {
         region: None,
         zones: [].into(),
         taints: Vec::new(),
-        apis: [("apps/v1", "Deployment"), ("v1", "ConfigMap")]
-            .into_iter()
-            .collect(),
+        apis: [("apps/v1", "Deployment"), ("v1", "ConfigMap")].into_iter().collect(),
         is_deleting: false,
         is_ready: true,
     }
@@ -55,17 +50,11 @@ fn tainted(name: &str, taints: &[(&str, &str, &str)]) -> ClusterFacts {
         effect: (*effect).to_owned(),
         time_added: None,
     });
-    ClusterFacts {
-        taints: taints.collect(),
-        ..cluster(name)
-    }
+    ClusterFacts { taints: taints.collect(), ..cluster(name) }
 }
 
 fn labelled(name: &str, key: &str, value: &str) -> ClusterFacts {
-    ClusterFacts {
-        labels: BTreeMap::from([(key.to_owned(), value.to_owned())]),
-        ..cluster(name)
-    }
+    ClusterFacts { labels: BTreeMap::from([(key.to_owned(), value.to_owned())]), ..cluster(name) }
 }
 
 /// bj-prod, sh-prod, sz-prod.
@@ -83,31 +72,21 @@ struct Binding {
 
 /// Deployment web with so many replicas.
 fn web(replicas: i32, placement: &str) -> Binding {
-    binding(
-        "{apiVersion: apps/v1, kind: Deployment, namespace: default, name: web}",
-        placement,
-    )
-    .with(|spec| spec.replicas = replicas)
-    .with(|spec| spec.replica_requirements = Some(Default::default()))
+    binding("{apiVersion: apps/v1, kind: Deployment, namespace: default, name: web}", placement)
+        .with(|spec| spec.replicas = replicas)
+        .with(|spec| spec.replica_requirements = Some(Default::default()))
 }
 
 /// ConfigMap settings.
 fn settings(placement: &str) -> Binding {
-    binding(
-        "{apiVersion: v1, kind: ConfigMap, namespace: default, name: settings}",
-        placement,
-    )
+    binding("{apiVersion: v1, kind: ConfigMap, namespace: default, name: settings}", placement)
 }
 
 fn binding(resource: &str, placement: &str) -> Binding {
     let spec = format!("resource: {resource}\n");
     let mut spec: ResourceBindingSpec = serde_yaml::from_str(&spec).unwrap();
     spec.placement = Some(serde_yaml::from_str(placement).unwrap());
-    Binding {
-        spec,
-        status: ResourceBindingStatus::default(),
-        annotations: BTreeMap::new(),
-    }
+    Binding { spec, status: ResourceBindingStatus::default(), annotations: BTreeMap::new() }
 }
 
 impl Binding {
@@ -118,31 +97,24 @@ impl Binding {
 
     /// Assigned to these clusters, with the placement recorded as applied.
     fn placed(mut self, targets: &[(&str, i32)]) -> Self {
-        let targets: Vec<_> = targets
-            .iter()
-            .map(|(name, replicas)| serde_json::json!({"name": name, "replicas": replicas}))
-            .collect();
+        let targets: Vec<_> =
+            targets.iter().map(|(name, replicas)| serde_json::json!({"name": name, "replicas": replicas})).collect();
         self.spec.clusters = serde_json::from_value(targets.into()).unwrap();
         let applied = super::applied_placement(self.spec.placement.as_ref().unwrap()).unwrap();
-        self.annotations.insert(
-            pando_api::annotations::APPLIED_PLACEMENT.to_owned(),
-            applied,
-        );
+        self.annotations.insert(pando_api::annotations::APPLIED_PLACEMENT.to_owned(), applied);
         self
     }
 
     fn evicted_from(mut self, cluster: &str) -> Self {
-        let task = serde_json::json!({"fromCluster": cluster, "reason": "TaintUntolerated", "producer": "TaintManager"});
+        let task =
+            serde_json::json!({"fromCluster": cluster, "reason": "TaintUntolerated", "producer": "TaintManager"});
         self.spec.graceful_eviction_tasks = vec![serde_json::from_value(task).unwrap()];
         self
     }
 
     fn schedule(&self, clusters: &[ClusterFacts]) -> Result<Assignment, Unschedulable> {
         let snapshot: Snapshot = clusters.iter().cloned().collect();
-        schedule(
-            &Unit::from_binding(&self.spec, Some(&self.status)).unwrap(),
-            &snapshot,
-        )
+        schedule(&Unit::from_binding(&self.spec, Some(&self.status)).unwrap(), &snapshot)
     }
 
     fn assignment(&self, clusters: &[ClusterFacts]) -> Assignment {
@@ -156,9 +128,5 @@ impl Binding {
 
 /// Targets as pairs, for comparison.
 fn targets(assignment: &Assignment) -> Vec<(&str, i32)> {
-    assignment
-        .targets
-        .iter()
-        .map(|target| (target.name.as_str(), target.replicas))
-        .collect()
+    assignment.targets.iter().map(|target| (target.name.as_str(), target.replicas)).collect()
 }

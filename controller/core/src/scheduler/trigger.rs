@@ -4,15 +4,12 @@ use std::{collections::BTreeMap, fmt};
 
 use pando_api::{
     annotations, labels,
-    policy::{ClusterAffinityTerm, Placement},
+    policy::{ClusterAffinityTerm, DEFAULT_SCHEDULER, Placement},
     work::{ResourceBindingSpec, ResourceBindingStatus},
 };
 use thiserror::Error;
 
 use super::{Snapshot, Strategy, unit};
-
-/// The scheduler that this program is.
-const OUR_NAME: &str = "default-scheduler";
 
 /// Why a binding is scheduled now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,20 +66,11 @@ pub enum NotScheduled {
 /// # Errors
 ///
 /// [`NotScheduled`] says why it is not.
-pub fn may_schedule(
-    spec: &ResourceBindingSpec,
-    binding_labels: &BTreeMap<String, String>,
-) -> Result<(), NotScheduled> {
-    if !spec.scheduler_name.is_empty() && spec.scheduler_name != OUR_NAME {
-        return Err(NotScheduled::OtherScheduler {
-            name: spec.scheduler_name.clone(),
-        });
+pub fn may_schedule(spec: &ResourceBindingSpec, binding_labels: &BTreeMap<String, String>) -> Result<(), NotScheduled> {
+    if !spec.scheduler_name.is_empty() && spec.scheduler_name != DEFAULT_SCHEDULER {
+        return Err(NotScheduled::OtherScheduler { name: spec.scheduler_name.clone() });
     }
-    if spec
-        .suspension
-        .as_ref()
-        .is_some_and(|suspension| suspension.scheduling == Some(true))
-    {
+    if spec.suspension.as_ref().is_some_and(|suspension| suspension.scheduling == Some(true)) {
         return Err(NotScheduled::Suspended);
     }
     let owners = [
@@ -90,10 +78,7 @@ pub fn may_schedule(
         labels::CLUSTER_PROPAGATION_POLICY_PERMANENT_ID,
         labels::BINDING_MANAGED_BY,
     ];
-    if !owners
-        .iter()
-        .any(|owner| binding_labels.contains_key(*owner))
-    {
+    if !owners.iter().any(|owner| binding_labels.contains_key(*owner)) {
         return Err(NotScheduled::NoPolicy);
     }
     if spec.placement.is_none() {
@@ -117,11 +102,7 @@ pub fn needs_scheduling(
     let placement = spec.placement.as_ref()?;
     let applied = binding_annotations.get(annotations::APPLIED_PLACEMENT);
     let observed = status.map(|status| status.scheduler_observed_affinity_name.as_str());
-    if placement_changed(
-        placement,
-        applied.map(String::as_str),
-        observed.unwrap_or_default(),
-    ) {
+    if placement_changed(placement, applied.map(String::as_str), observed.unwrap_or_default()) {
         return Some(Trigger::PlacementChanged);
     }
     if replicas_changed(spec, placement) {
@@ -135,9 +116,7 @@ pub fn needs_scheduling(
     }
     let is_lost = |name: &str| snapshot.get(name).is_none_or(|cluster| cluster.is_deleting);
     let lost = spec.clusters.iter().find(|target| is_lost(&target.name))?;
-    Some(Trigger::TargetLost {
-        cluster: lost.name.clone(),
-    })
+    Some(Trigger::TargetLost { cluster: lost.name.clone() })
 }
 
 /// The value of the annotation that records a placement as applied.
@@ -150,37 +129,28 @@ pub fn applied_placement(placement: &Placement) -> serde_json::Result<String> {
 }
 
 fn placement_changed(now: &Placement, applied: Option<&str>, observed_affinity: &str) -> bool {
-    let Some(applied) = applied.and_then(|json| serde_json::from_str::<Placement>(json).ok())
-    else {
-        return true;
-    };
-    // Which workloads keep company does not move what is placed. Terms are compared below.
-    let comparable = |placement: &Placement| Placement {
-        workload_affinity: None,
-        cluster_affinities: Vec::new(),
-        ..placement.clone()
-    };
-    comparable(now) != comparable(&applied)
-        || terms_changed(
-            &now.cluster_affinities,
-            &applied.cluster_affinities,
-            observed_affinity,
-        )
+    let Some(applied) = applied.and_then(|json| serde_json::from_str::<Placement>(json).ok()) else { return true };
+    let Placement {
+        cluster_affinity,
+        cluster_affinities,
+        cluster_tolerations,
+        spread_constraints,
+        replica_scheduling,
+        workload_affinity: _, // which workloads keep company does not move what is placed
+    } = now;
+    *cluster_affinity != applied.cluster_affinity
+        || *cluster_tolerations != applied.cluster_tolerations
+        || *spread_constraints != applied.spread_constraints
+        || *replica_scheduling != applied.replica_scheduling
+        || terms_changed(cluster_affinities, &applied.cluster_affinities, observed_affinity)
 }
 
 /// Of ordered terms only the one in use matters.
-fn terms_changed(
-    now: &[ClusterAffinityTerm],
-    applied: &[ClusterAffinityTerm],
-    observed: &str,
-) -> bool {
-    let in_use = |terms: &[ClusterAffinityTerm]| {
-        terms
-            .iter()
-            .find(|term| term.affinity_name == observed)
-            .cloned()
-    };
-    now != applied && (in_use(now).is_none() || in_use(now) != in_use(applied))
+fn terms_changed(now: &[ClusterAffinityTerm], applied: &[ClusterAffinityTerm], observed: &str) -> bool {
+    fn in_use<'a>(terms: &'a [ClusterAffinityTerm], observed: &str) -> Option<&'a ClusterAffinityTerm> {
+        terms.iter().find(|term| term.affinity_name == observed)
+    }
+    now != applied && (in_use(now, observed).is_none() || in_use(now, observed) != in_use(applied, observed))
 }
 
 fn replicas_changed(spec: &ResourceBindingSpec, placement: &Placement) -> bool {
@@ -188,11 +158,7 @@ fn replicas_changed(spec: &ResourceBindingSpec, placement: &Placement) -> bool {
         return false;
     }
     let wanted = i64::from(spec.replicas);
-    let assigned = || {
-        spec.clusters
-            .iter()
-            .map(|target| i64::from(target.replicas))
-    };
+    let assigned = || spec.clusters.iter().map(|target| i64::from(target.replicas));
     match unit::strategy(placement) {
         Strategy::Duplicated => assigned().any(|replicas| replicas != wanted),
         Strategy::StaticWeights(_) | Strategy::NotBuilt(_) => assigned().sum::<i64>() != wanted,
@@ -200,10 +166,7 @@ fn replicas_changed(spec: &ResourceBindingSpec, placement: &Placement) -> bool {
 }
 
 /// Whether a rescheduling was asked for after the last one. Asked for and never scheduled counts.
-pub(super) fn reschedule_is_requested(
-    spec: &ResourceBindingSpec,
-    status: Option<&ResourceBindingStatus>,
-) -> bool {
+pub(super) fn reschedule_is_requested(spec: &ResourceBindingSpec, status: Option<&ResourceBindingStatus>) -> bool {
     let Some(requested) = &spec.reschedule_triggered_at else {
         return false;
     };

@@ -3,10 +3,7 @@
 use std::collections::BTreeSet;
 
 use pando_api::{
-    policy::{
-        ClusterAffinity, Placement, ReplicaDivisionPreference, ReplicaSchedulingType,
-        StaticClusterWeight,
-    },
+    policy::{ClusterAffinity, Placement, ReplicaDivisionPreference, ReplicaSchedulingType, StaticClusterWeight},
     work::{ResourceBindingSpec, ResourceBindingStatus},
 };
 
@@ -73,10 +70,7 @@ impl<'a> Unit<'a> {
     ///
     /// When a rescheduling was requested, the terms of `clusterAffinities` are tried from the first one again.
     #[must_use]
-    pub fn from_binding(
-        spec: &'a ResourceBindingSpec,
-        status: Option<&'a ResourceBindingStatus>,
-    ) -> Option<Self> {
+    pub fn from_binding(spec: &'a ResourceBindingSpec, status: Option<&'a ResourceBindingStatus>) -> Option<Self> {
         let observed = status.map(|status| status.scheduler_observed_affinity_name.as_str());
         let afresh = trigger::reschedule_is_requested(spec, status);
         Some(Self {
@@ -86,16 +80,8 @@ impl<'a> Unit<'a> {
             replicas: u32::try_from(spec.replicas).unwrap_or(0),
             is_workload: is_workload(spec),
             placement: spec.placement.as_ref()?,
-            current: spec
-                .clusters
-                .iter()
-                .map(|target| target.name.as_str())
-                .collect(),
-            evicting: spec
-                .graceful_eviction_tasks
-                .iter()
-                .map(|task| task.from_cluster.as_str())
-                .collect(),
+            current: spec.clusters.iter().map(|target| target.name.as_str()).collect(),
+            evicting: spec.graceful_eviction_tasks.iter().map(|task| task.from_cluster.as_str()).collect(),
             observed_affinity: observed.filter(|name| !afresh && !name.is_empty()),
         })
     }
@@ -110,18 +96,10 @@ impl<'a> Unit<'a> {
     pub(super) fn terms(&self) -> Vec<Term<'a>> {
         let placement = self.placement;
         if placement.cluster_affinities.is_empty() {
-            return vec![Term {
-                name: None,
-                affinity: placement.cluster_affinity.as_ref(),
-                index: None,
-            }];
+            return vec![Term { name: None, affinity: placement.cluster_affinity.as_ref(), index: None }];
         }
         let is_observed = |name: &str| self.observed_affinity == Some(name);
-        let start = placement
-            .cluster_affinities
-            .iter()
-            .position(|term| is_observed(&term.affinity_name))
-            .unwrap_or(0);
+        let start = placement.cluster_affinities.iter().position(|term| is_observed(&term.affinity_name)).unwrap_or(0);
         let terms = placement.cluster_affinities.iter().enumerate().skip(start);
         terms
             .map(|(index, term)| Term {
@@ -142,9 +120,7 @@ pub(crate) fn strategy(placement: &Placement) -> Strategy<'_> {
         return Strategy::Duplicated;
     }
     if scheduling.replica_division_preference == Some(ReplicaDivisionPreference::Aggregated) {
-        return Strategy::NotBuilt(
-            "spec.placement.replicaScheduling.replicaDivisionPreference: Aggregated",
-        );
+        return Strategy::NotBuilt("spec.placement.replicaScheduling.replicaDivisionPreference: Aggregated");
     }
     match &scheduling.weight_preference {
         Some(preference) if preference.dynamic_weight.is_some() => {
@@ -155,7 +131,8 @@ pub(crate) fn strategy(placement: &Placement) -> Strategy<'_> {
     }
 }
 
-/// Whether replicas mean something for this binding: it has some, or says what one needs.
+/// Whether replicas mean something for this binding: it has some, or says what one needs. With several components there
+/// is no one number to divide; such a unit goes whole to every selected cluster.
 pub(super) fn is_workload(spec: &ResourceBindingSpec) -> bool {
-    spec.replicas > 0 || spec.replica_requirements.is_some() || !spec.components.is_empty()
+    (spec.replicas > 0 || spec.replica_requirements.is_some()) && spec.components.len() <= 1
 }

@@ -33,7 +33,8 @@ impl Unschedulable {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::NoClusterFits { .. } => pando_api::conditions::NO_CLUSTER_FIT,
-            Self::NotBuilt { .. } | Self::Division(_) => pando_api::conditions::SCHEDULER_ERROR,
+            Self::NotBuilt { .. } => pando_api::conditions::NOT_SUPPORTED,
+            Self::Division(_) => pando_api::conditions::SCHEDULER_ERROR,
         }
     }
 
@@ -59,10 +60,7 @@ impl fmt::Display for FitError<'_> {
                 *histogram.entry(&rejection.reason).or_default() += 1;
             }
         }
-        let mut causes: Vec<String> = histogram
-            .iter()
-            .map(|(reason, count)| format!("{count} {reason}"))
-            .collect();
+        let mut causes: Vec<String> = histogram.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         causes.sort();
         write!(f, "{}.", causes.join(", "))
     }

@@ -25,11 +25,7 @@ impl fmt::Display for Warning {
         for (index, name) in names.iter().enumerate() {
             write!(f, "{} {name:?}", if index == 0 { "" } else { "," })?;
         }
-        f.write_str(if names.len() == 1 {
-            ", which is no member cluster"
-        } else {
-            ", which are no member clusters"
-        })
+        f.write_str(if names.len() == 1 { ", which is no member cluster" } else { ", which are no member clusters" })
     }
 }
 
@@ -40,35 +36,20 @@ pub(super) fn of(unit: &Unit<'_>, term: &Term<'_>, snapshot: &Snapshot) -> Vec<W
     }
     if let (true, Strategy::StaticWeights(Some(rules))) = (unit.is_workload, unit.strategy()) {
         for (index, rule) in rules.iter().enumerate() {
-            let path = format!(
-                "spec.placement.replicaScheduling.weightPreference.staticWeightList[{index}].targetCluster"
-            );
+            let path =
+                format!("spec.placement.replicaScheduling.weightPreference.staticWeightList[{index}].targetCluster");
             warnings.extend(unknown_in(&path, &rule.target_cluster, snapshot));
         }
     }
     warnings
 }
 
-fn unknown_in(
-    path: &str,
-    affinity: &ClusterAffinity,
-    snapshot: &Snapshot,
-) -> impl Iterator<Item = Warning> {
+fn unknown_in(path: &str, affinity: &ClusterAffinity, snapshot: &Snapshot) -> impl Iterator<Item = Warning> {
     // A typo in `exclude` lets work onto the very cluster that was to be spared.
-    [
-        ("clusterNames", &affinity.cluster_names),
-        ("exclude", &affinity.exclude),
-    ]
-    .into_iter()
-    .filter_map(move |(list, names)| {
-        let names: BTreeSet<String> = names
-            .iter()
-            .filter(|name| snapshot.get(name).is_none())
-            .cloned()
-            .collect();
-        (!names.is_empty()).then(|| Warning::UnknownClusters {
-            field: format!("{path}.{list}"),
-            names,
-        })
-    })
+    [("clusterNames", &affinity.cluster_names), ("exclude", &affinity.exclude)].into_iter().filter_map(
+        move |(list, names)| {
+            let names: BTreeSet<String> = names.iter().filter(|name| snapshot.get(name).is_none()).cloned().collect();
+            (!names.is_empty()).then(|| Warning::UnknownClusters { field: format!("{path}.{list}"), names })
+        },
+    )
 }

@@ -25,36 +25,22 @@ impl fmt::Display for EqualWeights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoPreference => "equally: there is no weightPreference",
-            Self::NoRuleMatches => {
-                "equally: no rule of staticWeightList gives a weight to a selected cluster"
-            }
+            Self::NoRuleMatches => "equally: no rule of staticWeightList gives a weight to a selected cluster",
         })
     }
 }
 
 pub(super) fn of(rules: Option<&[StaticClusterWeight]>, candidates: &[&ClusterFacts]) -> Weights {
     let equally = |because| Weights {
-        of: candidates
-            .iter()
-            .map(|cluster| (cluster.name.clone(), 1))
-            .collect(),
+        of: candidates.iter().map(|cluster| (cluster.name.clone(), 1)).collect(),
         equal_because: Some(because),
     };
     let Some(rules) = rules else {
         return equally(EqualWeights::NoPreference);
     };
-    let of: BTreeMap<ClusterName, u64> = candidates
-        .iter()
-        .filter_map(|cluster| Some((cluster.name.clone(), heaviest(rules, cluster)?)))
-        .collect();
-    if of.is_empty() {
-        equally(EqualWeights::NoRuleMatches)
-    } else {
-        Weights {
-            of,
-            equal_because: None,
-        }
-    }
+    let of: BTreeMap<ClusterName, u64> =
+        candidates.iter().filter_map(|cluster| Some((cluster.name.clone(), heaviest(rules, cluster)?))).collect();
+    if of.is_empty() { equally(EqualWeights::NoRuleMatches) } else { Weights { of, equal_because: None } }
 }
 
 /// The largest weight above 0 among the rules that match.

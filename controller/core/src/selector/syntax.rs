@@ -34,8 +34,7 @@ pub fn label_value_problem(value: &str) -> Option<String> {
 /// Letters, digits, '-', '_' and '.', with a letter or digit at both ends.
 fn is_word(text: &str) -> bool {
     let ends_well = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.chars()
-        .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         && ends_well(text.chars().next())
         && ends_well(text.chars().next_back())
 }
@@ -43,9 +42,6 @@ fn is_word(text: &str) -> bool {
 fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253
         && text.split('.').all(|label| {
-            is_word(label)
-                && label
-                    .chars()
-                    .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+            is_word(label) && label.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
         })
 }

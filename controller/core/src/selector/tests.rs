@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use pando_api::{names::ClusterName, policy::ClusterAffinity};
@@ -11,8 +6,8 @@ use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 
 use super::{
-    Labels, Mismatch, cluster_matches, field_selector_problems, label_key_problem,
-    label_selector_problems, label_value_problem, selects,
+    Labels, Mismatch, cluster_matches, field_selector_problems, label_key_problem, label_selector_problems,
+    label_value_problem, selects,
 };
 use crate::cluster_facts::{ClusterFacts, ServedApis};
 
@@ -21,10 +16,7 @@ fn yaml<T: DeserializeOwned>(text: &str) -> T {
 }
 
 fn labels(pairs: &[(&str, &str)]) -> Labels {
-    pairs
-        .iter()
-        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
-        .collect()
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// A cluster in Beijing, at Ali, in two zones.
@@ -51,57 +43,21 @@ fn label_selectors_select_as_in_kubernetes() {
         ("matchLabels: {tier: prod, gpu: ''}", true),
         ("matchLabels: {tier: test}", false),
         ("matchLabels: {missing: ''}", false),
-        (
-            "matchExpressions: [{key: tier, operator: In, values: [test, prod]}]",
-            true,
-        ),
-        (
-            "matchExpressions: [{key: tier, operator: In, values: [test]}]",
-            false,
-        ),
-        (
-            "matchExpressions: [{key: missing, operator: In, values: ['']}]",
-            false,
-        ),
-        (
-            "matchExpressions: [{key: tier, operator: NotIn, values: [test]}]",
-            true,
-        ),
-        (
-            "matchExpressions: [{key: tier, operator: NotIn, values: [prod]}]",
-            false,
-        ),
-        (
-            "matchExpressions: [{key: missing, operator: NotIn, values: [prod]}]",
-            true,
-        ),
+        ("matchExpressions: [{key: tier, operator: In, values: [test, prod]}]", true),
+        ("matchExpressions: [{key: tier, operator: In, values: [test]}]", false),
+        ("matchExpressions: [{key: missing, operator: In, values: ['']}]", false),
+        ("matchExpressions: [{key: tier, operator: NotIn, values: [test]}]", true),
+        ("matchExpressions: [{key: tier, operator: NotIn, values: [prod]}]", false),
+        ("matchExpressions: [{key: missing, operator: NotIn, values: [prod]}]", true),
         ("matchExpressions: [{key: gpu, operator: Exists}]", true),
-        (
-            "matchExpressions: [{key: missing, operator: Exists}]",
-            false,
-        ),
-        (
-            "matchExpressions: [{key: gpu, operator: DoesNotExist}]",
-            false,
-        ),
-        (
-            "matchExpressions: [{key: missing, operator: DoesNotExist}]",
-            true,
-        ),
-        (
-            "{matchLabels: {tier: prod}, matchExpressions: [{key: gpu, operator: DoesNotExist}]}",
-            false,
-        ),
+        ("matchExpressions: [{key: missing, operator: Exists}]", false),
+        ("matchExpressions: [{key: gpu, operator: DoesNotExist}]", false),
+        ("matchExpressions: [{key: missing, operator: DoesNotExist}]", true),
+        ("{matchLabels: {tier: prod}, matchExpressions: [{key: gpu, operator: DoesNotExist}]}", false),
         // not valid: nothing is selected
-        (
-            "matchExpressions: [{key: tier, operator: in, values: [prod]}]",
-            false,
-        ),
+        ("matchExpressions: [{key: tier, operator: in, values: [prod]}]", false),
         ("matchExpressions: [{key: missing, operator: NotIn}]", false),
-        (
-            "matchExpressions: [{key: tier, operator: Exists, values: [prod]}]",
-            false,
-        ),
+        ("matchExpressions: [{key: tier, operator: Exists, values: [prod]}]", false),
     ] {
         assert_eq!(selects(&yaml(selector), &labels), expected, "{selector}");
     }
@@ -120,10 +76,8 @@ matchExpressions:
 - {key: fine, operator: DoesNotExist}
 ",
     );
-    let text: Vec<String> = label_selector_problems(&selector)
-        .into_iter()
-        .map(|p| format!("{}: {}", p.path, p.message))
-        .collect();
+    let text: Vec<String> =
+        label_selector_problems(&selector).into_iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
     insta::assert_snapshot!(text.join("\n"), @r#"
     matchLabels[-bad]: "-bad" is not a label key: its name must be 1 to 63 letters, digits, '-', '_' or '.', and begin and end with a letter or digit
     matchLabels[good]: "not ok" is not a label value: use up to 63 letters, digits, '-', '_' or '.', and begin and end with a letter or digit
@@ -148,13 +102,7 @@ fn valid_label_selectors_have_no_problems() {
 
 #[test]
 fn label_syntax_is_that_of_kubernetes() {
-    for key in [
-        "a",
-        "A_b.c-9",
-        "example.com/a",
-        &"x".repeat(63),
-        &format!("{}/a", "x".repeat(253)),
-    ] {
+    for key in ["a", "A_b.c-9", "example.com/a", &"x".repeat(63), &format!("{}/a", "x".repeat(253))] {
         assert_eq!(label_key_problem(key), None, "{key}");
     }
     for key in [
@@ -182,93 +130,39 @@ fn label_syntax_is_that_of_kubernetes() {
 
 #[test]
 fn a_cluster_affinity_matches_by_all_its_parts() {
-    let field = |key: &str| {
-        Err(Mismatch::Field {
-            key: key.to_owned(),
-        })
-    };
+    let field = |key: &str| Err(Mismatch::Field { key: key.to_owned() });
     for (affinity, expected) in [
         ("{}", Ok(())),
         ("clusterNames: [bj-prod, sh-prod]", Ok(())),
         ("clusterNames: [sh-prod]", Err(Mismatch::NotNamed)),
-        (
-            "{clusterNames: [bj-prod], exclude: [bj-prod]}",
-            Err(Mismatch::Excluded),
-        ),
+        ("{clusterNames: [bj-prod], exclude: [bj-prod]}", Err(Mismatch::Excluded)),
         ("exclude: [sh-prod]", Ok(())),
         ("labelSelector: {matchLabels: {tier: prod}}", Ok(())),
-        (
-            "labelSelector: {matchLabels: {tier: test}}",
-            Err(Mismatch::Labels),
-        ),
-        (
-            "{labelSelector: {matchLabels: {tier: prod}}, clusterNames: [sh-prod]}",
-            Err(Mismatch::NotNamed),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: provider, operator: In, values: [aws, ali]}]}",
-            Ok(()),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: provider, operator: NotIn, values: [ali]}]}",
-            field("provider"),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: region, operator: In, values: [shanghai]}]}",
-            field("region"),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: zone, operator: In, values: [bj-2, bj-3]}]}",
-            Ok(()),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: zone, operator: In, values: [bj-3]}]}",
-            field("zone"),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: zone, operator: NotIn, values: [bj-1]}]}",
-            field("zone"),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: zone, operator: NotIn, values: [bj-3]}]}",
-            Ok(()),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: planet, operator: NotIn, values: [mars]}]}",
-            field("planet"),
-        ),
-        (
-            "fieldSelector: {matchExpressions: [{key: region, operator: Exists}]}",
-            field("region"),
-        ),
+        ("labelSelector: {matchLabels: {tier: test}}", Err(Mismatch::Labels)),
+        ("{labelSelector: {matchLabels: {tier: prod}}, clusterNames: [sh-prod]}", Err(Mismatch::NotNamed)),
+        ("fieldSelector: {matchExpressions: [{key: provider, operator: In, values: [aws, ali]}]}", Ok(())),
+        ("fieldSelector: {matchExpressions: [{key: provider, operator: NotIn, values: [ali]}]}", field("provider")),
+        ("fieldSelector: {matchExpressions: [{key: region, operator: In, values: [shanghai]}]}", field("region")),
+        ("fieldSelector: {matchExpressions: [{key: zone, operator: In, values: [bj-2, bj-3]}]}", Ok(())),
+        ("fieldSelector: {matchExpressions: [{key: zone, operator: In, values: [bj-3]}]}", field("zone")),
+        ("fieldSelector: {matchExpressions: [{key: zone, operator: NotIn, values: [bj-1]}]}", field("zone")),
+        ("fieldSelector: {matchExpressions: [{key: zone, operator: NotIn, values: [bj-3]}]}", Ok(())),
+        ("fieldSelector: {matchExpressions: [{key: planet, operator: NotIn, values: [mars]}]}", field("planet")),
+        ("fieldSelector: {matchExpressions: [{key: region, operator: Exists}]}", field("region")),
     ] {
-        assert_eq!(
-            cluster_matches(&yaml(affinity), &bj()),
-            expected,
-            "{affinity}"
-        );
+        assert_eq!(cluster_matches(&yaml(affinity), &bj()), expected, "{affinity}");
     }
 }
 
 #[test]
 fn a_cluster_without_a_region_is_in_none() {
-    let nowhere = ClusterFacts {
-        provider: None,
-        region: None,
-        zones: [].into(),
-        ..bj()
-    };
+    let nowhere = ClusterFacts { provider: None, region: None, zones: [].into(), ..bj() };
     for key in ["provider", "region", "zone"] {
         let affinity = |operator: &str| -> ClusterAffinity {
-            yaml(&format!(
-                "fieldSelector: {{matchExpressions: [{{key: {key}, operator: {operator}, values: [x]}}]}}"
-            ))
+            yaml(&format!("fieldSelector: {{matchExpressions: [{{key: {key}, operator: {operator}, values: [x]}}]}}"))
         };
         assert!(cluster_matches(&affinity("In"), &nowhere).is_err(), "{key}");
-        assert!(
-            cluster_matches(&affinity("NotIn"), &nowhere).is_ok(),
-            "{key}"
-        );
+        assert!(cluster_matches(&affinity("NotIn"), &nowhere).is_ok(), "{key}");
     }
 }
 
@@ -278,10 +172,7 @@ fn problems_of_field_selectors_name_the_field_the_cause_and_the_fix() {
         "fieldSelector: {matchExpressions: [{key: planet, operator: Exists}, {key: zone, operator: In, values: [a]}]}",
     );
     let problems = field_selector_problems(&affinity.field_selector.unwrap().match_expressions);
-    let text: Vec<String> = problems
-        .into_iter()
-        .map(|p| format!("{}: {}", p.path, p.message))
-        .collect();
+    let text: Vec<String> = problems.into_iter().map(|p| format!("{}: {}", p.path, p.message)).collect();
     insta::assert_snapshot!(text.join("\n"), @r#"
     matchExpressions[0].key: unknown cluster field "planet": use provider, region or zone
     matchExpressions[0].operator: unsupported operator "Exists": use In or NotIn

@@ -36,33 +36,25 @@ impl Link {
 }
 
 /// Makes sure that the member is connected by what its Cluster and secret say now.
-pub(super) async fn attach(
-    ctx: &Ctx,
-    env: &Env,
-    name: &ClusterName,
-    cluster: &Cluster,
-) -> Result<Link, Error> {
+pub(super) async fn attach(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &Cluster) -> Result<Link, Error> {
     let known = env.registry.get(name);
     let fresh = env.memory.of(name, |facts| {
         let suspect = std::mem::take(&mut facts.credentials_suspect);
         !suspect
             && facts.generation == cluster.metadata.generation
-            && facts
-                .secret_read
-                .is_some_and(|read| read.elapsed() < SECRET_AGE)
+            && facts.secret_read.is_some_and(|read| read.elapsed() < SECRET_AGE)
     });
     if let Some(entry) = known.filter(|_| fresh) {
         return Ok(Link::Attached(entry));
     }
-    let Some(secret) = secret::read(ctx, env, cluster).await? else {
-        let text = match &cluster.spec.secret_ref {
-            Some(reference) => format!(
-                "secret {}/{} does not exist: create it with token and caBundle",
-                reference.namespace, reference.name
-            ),
-            None => "spec.secretRef is missing: name the secret that holds token and caBundle"
-                .to_owned(),
-        };
+    let Some(place) = &cluster.spec.secret_ref else {
+        return Ok(Link::Refused(
+            "spec.secretRef is missing: name the secret that holds token and caBundle".to_owned(),
+        ));
+    };
+    let Some(secret) = secret::read(ctx, env, place).await? else {
+        let text =
+            format!("secret {}/{} does not exist: create it with token and caBundle", place.namespace, place.name);
         return Ok(Link::Refused(text));
     };
     let connection = match Connection::new(cluster, &secret) {

@@ -45,24 +45,13 @@ struct Left {
 
 impl Left {
     fn is_nothing(&self) -> bool {
-        *self
-            == Self {
-                bindings: 0,
-                works: 0,
-                namespace: false,
-            }
+        *self == Self { bindings: 0, works: 0, namespace: false }
     }
 
     fn message(&self) -> String {
-        let namespace = if self.namespace {
-            "its execution namespace is there"
-        } else {
-            "its execution namespace is gone"
-        };
-        format!(
-            "waiting: {} bindings name it, {} Works are left, {namespace}",
-            self.bindings, self.works
-        )
+        let namespace =
+            if self.namespace { "its execution namespace is there" } else { "its execution namespace is gone" };
+        format!("waiting: {} bindings name it, {} Works are left, {namespace}", self.bindings, self.works)
     }
 }
 
@@ -84,19 +73,9 @@ pub(super) async fn step(
         .bindings
         .list(None)
         .iter()
-        .filter(|binding| {
-            binding
-                .spec
-                .clusters
-                .iter()
-                .any(|target| target.name == name.as_str())
-        })
+        .filter(|binding| binding.spec.clusters.iter().any(|target| target.name == name.as_str()))
         .count();
-    let left = Left {
-        bindings,
-        works: works.len(),
-        namespace: !matches!(found, Found::Absent),
-    };
+    let left = Left { bindings, works: works.len(), namespace: !matches!(found, Found::Absent) };
     if left.is_nothing() {
         forget(env, name).await?;
         return release(ctx, env, key, cluster).await;
@@ -140,12 +119,7 @@ async fn remove_namespace(
             Ok(())
         }
         Err(error) => {
-            env.event(
-                cluster,
-                Level::Warning,
-                events::REMOVE_EXECUTION_SPACE_FAILED,
-                &error.to_string(),
-            );
+            env.event(cluster, Level::Warning, events::REMOVE_EXECUTION_SPACE_FAILED, &error.to_string());
             Err(error)
         }
     }
@@ -153,13 +127,7 @@ async fn remove_namespace(
 
 /// Is the member beyond reach for good, as far as leaving is concerned? Ready says so, which has its hysteresis: a blip
 /// leaves nothing behind.
-async fn gives_up(
-    ctx: &Ctx,
-    env: &Env,
-    key: &Key,
-    name: &ClusterName,
-    cluster: &Cluster,
-) -> Result<bool, Error> {
+async fn gives_up(ctx: &Ctx, env: &Env, key: &Key, name: &ClusterName, cluster: &Cluster) -> Result<bool, Error> {
     if is_forced(env, cluster) {
         return Ok(true);
     }
@@ -168,15 +136,7 @@ async fn gives_up(
         let link = attach::attach(ctx, env, name, cluster).await?;
         // The report above has made a newer version.
         let current = env.clusters.get(key);
-        status::publish(
-            ctx,
-            env,
-            key,
-            name,
-            current.as_deref().unwrap_or(cluster),
-            &link,
-        )
-        .await?;
+        status::publish(ctx, env, key, name, current.as_deref().unwrap_or(cluster), &link).await?;
         if let Link::Attached(entry) = &link
             && !matches!(entry.state(), State::Lost { .. })
         {
@@ -192,15 +152,8 @@ async fn gives_up(
 }
 
 fn is_forced(env: &Env, cluster: &Cluster) -> bool {
-    let annotation = |key: &str| {
-        cluster
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|annotations| annotations.get(key))
-    };
-    let deadline = annotation(annotations::DETACH_DEADLINE)
-        .and_then(|text| text.parse::<SignedDuration>().ok());
+    let annotation = |key: &str| cluster.metadata.annotations.as_ref().and_then(|annotations| annotations.get(key));
+    let deadline = annotation(annotations::DETACH_DEADLINE).and_then(|text| text.parse::<SignedDuration>().ok());
     annotation(annotations::DETACH_FORCE).is_some_and(|force| force == "true")
         || deadline.is_some_and(|deadline| age(env, cluster) >= deadline)
 }
@@ -211,9 +164,7 @@ fn age(env: &Env, cluster: &Cluster) -> SignedDuration {
         .metadata
         .deletion_timestamp
         .as_ref()
-        .map_or(SignedDuration::ZERO, |since| {
-            env.clock.now().duration_since(since.0)
-        })
+        .map_or(SignedDuration::ZERO, |since| env.clock.now().duration_since(since.0))
 }
 
 /// Lets the Works of an unreachable member go; their objects stay there.
@@ -227,19 +178,12 @@ async fn abandon(
     let mut abandoned = 0_usize;
     for work in works {
         let all = work.metadata.finalizers.iter().flatten();
-        let kept: Vec<&String> = all
-            .clone()
-            .filter(|finalizer| *finalizer != finalizers::EXECUTION)
-            .collect();
+        let kept: Vec<&String> = all.clone().filter(|finalizer| *finalizer != finalizers::EXECUTION).collect();
         if work.metadata.deletion_timestamp.is_none() || kept.len() == all.count() {
             continue;
         }
         let patch = json!({"metadata": {"uid": work.metadata.uid, "resourceVersion": work.metadata.resource_version, "finalizers": kept}});
-        match env
-            .hub
-            .patch(ctx, &env.works, &Key::of(&work.metadata), &patch)
-            .await
-        {
+        match env.hub.patch(ctx, &env.works, &Key::of(&work.metadata), &patch).await {
             Err(error) if !(error.is_not_found() || error.is_conflict()) => {
                 return Err(error.into());
             }
@@ -252,12 +196,7 @@ async fn abandon(
             "the objects of {abandoned} Works stay in cluster {name}, which is not ready: delete them there by label karmada.io/managed=true"
         );
         tracing::warn!(cluster = %name, abandoned, "objects left in a member that is not ready");
-        env.event(
-            cluster,
-            Level::Warning,
-            events::CLEANUP_WORK_FAILED,
-            &message,
-        );
+        env.event(cluster, Level::Warning, events::CLEANUP_WORK_FAILED, &message);
     }
     Ok(())
 }
@@ -279,13 +218,8 @@ async fn report(ctx: &Ctx, env: &Env, key: &Key, left: &Left) -> Result<(), Erro
 }
 
 async fn release(ctx: &Ctx, env: &Env, key: &Key, cluster: &Cluster) -> Result<Next, Error> {
-    let kept: Vec<&String> = cluster
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .filter(|finalizer| *finalizer != finalizers::CLUSTER)
-        .collect();
+    let kept: Vec<&String> =
+        cluster.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != finalizers::CLUSTER).collect();
     let patch = json!({"metadata": {"uid": cluster.metadata.uid, "resourceVersion": cluster.metadata.resource_version, "finalizers": kept}});
     match env.hub.patch(ctx, &env.clusters, key, &patch).await {
         Err(error) if !error.is_not_found() => Err(error.into()),
@@ -299,23 +233,9 @@ mod tests {
 
     #[test]
     fn a_leaving_cluster_says_what_it_waits_for() {
-        let left = Left {
-            bindings: 2,
-            works: 3,
-            namespace: true,
-        };
-        assert_eq!(
-            left.message(),
-            "waiting: 2 bindings name it, 3 Works are left, its execution namespace is there"
-        );
+        let left = Left { bindings: 2, works: 3, namespace: true };
+        assert_eq!(left.message(), "waiting: 2 bindings name it, 3 Works are left, its execution namespace is there");
         assert!(!left.is_nothing());
-        assert!(
-            Left {
-                bindings: 0,
-                works: 0,
-                namespace: false
-            }
-            .is_nothing()
-        );
+        assert!(Left { bindings: 0, works: 0, namespace: false }.is_nothing());
     }
 }

@@ -52,9 +52,6 @@ impl Memory {
 
     /// Forgets a cluster.
     pub(super) fn forget(&self, name: &ClusterName) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(name);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 }

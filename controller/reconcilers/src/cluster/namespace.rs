@@ -31,12 +31,7 @@ pub(super) enum Found {
 }
 
 /// Makes sure that the namespace is there. `Some`: not yet, look again then.
-pub(super) async fn ensure(
-    ctx: &Ctx,
-    env: &Env,
-    name: &ClusterName,
-    cluster: &Cluster,
-) -> Result<Option<Next>, Error> {
+pub(super) async fn ensure(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &Cluster) -> Result<Option<Next>, Error> {
     if env.memory.of(name, |facts| facts.namespace) {
         return Ok(None);
     }
@@ -52,26 +47,12 @@ pub(super) async fn ensure(
     }
     let execution = name.execution_namespace();
     let system = [(labels::SYSTEM.to_owned(), labels::SYSTEM_VALUE.to_owned())];
-    let metadata = ObjectMeta {
-        name: Some(execution.to_string()),
-        labels: Some(system.into()),
-        ..ObjectMeta::default()
-    };
-    let namespace = Namespace {
-        metadata,
-        ..Namespace::default()
-    };
-    let parameters = PostParams {
-        field_manager: Some(managers::CLUSTER.into()),
-        ..PostParams::default()
-    };
+    let metadata =
+        ObjectMeta { name: Some(execution.to_string()), labels: Some(system.into()), ..ObjectMeta::default() };
+    let namespace = Namespace { metadata, ..Namespace::default() };
+    let parameters = PostParams { field_manager: Some(managers::CLUSTER.into()), ..PostParams::default() };
     let api = Api::<Namespace>::all(env.client.clone());
-    let created = call(
-        ctx,
-        format!("create namespace {execution}"),
-        api.create(&parameters, &namespace),
-    )
-    .await;
+    let created = call(ctx, format!("create namespace {execution}"), api.create(&parameters, &namespace)).await;
     match created {
         Ok(_) => env.event(
             cluster,
@@ -83,12 +64,7 @@ pub(super) async fn ensure(
             return Ok(Some(Next::after(RECHECK)));
         }
         Err(error) => {
-            env.event(
-                cluster,
-                Level::Warning,
-                events::CREATE_EXECUTION_SPACE_FAILED,
-                &error.to_string(),
-            );
+            env.event(cluster, Level::Warning, events::CREATE_EXECUTION_SPACE_FAILED, &error.to_string());
             return Err(error);
         }
     }
@@ -100,12 +76,7 @@ pub(super) async fn ensure(
 pub(super) async fn find(ctx: &Ctx, env: &Env, name: &ClusterName) -> Result<Found, Error> {
     let execution = name.execution_namespace();
     let api = Api::<Namespace>::all(env.client.clone());
-    let found = call(
-        ctx,
-        format!("read namespace {execution}"),
-        api.get_opt(execution.as_str()),
-    )
-    .await?;
+    let found = call(ctx, format!("read namespace {execution}"), api.get_opt(execution.as_str())).await?;
     Ok(match found {
         None => Found::Absent,
         Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => Found::Terminating,
@@ -114,29 +85,12 @@ pub(super) async fn find(ctx: &Ctx, env: &Env, name: &ClusterName) -> Result<Fou
 }
 
 /// Deletes exactly the namespace that was read, and with it the Works in it.
-pub(super) async fn delete(
-    ctx: &Ctx,
-    env: &Env,
-    name: &ClusterName,
-    uid: String,
-) -> Result<(), Error> {
+pub(super) async fn delete(ctx: &Ctx, env: &Env, name: &ClusterName, uid: String) -> Result<(), Error> {
     let execution = name.execution_namespace();
-    let preconditions = Preconditions {
-        uid: Some(uid),
-        resource_version: None,
-    };
-    let parameters = DeleteParams {
-        preconditions: Some(preconditions),
-        ..DeleteParams::background()
-    };
+    let preconditions = Preconditions { uid: Some(uid), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
     let api = Api::<Namespace>::all(env.client.clone());
-    match call(
-        ctx,
-        format!("delete namespace {execution}"),
-        api.delete(execution.as_str(), &parameters),
-    )
-    .await
-    {
+    match call(ctx, format!("delete namespace {execution}"), api.delete(execution.as_str(), &parameters)).await {
         Err(Error::Api { source, .. }) if is_status(&source, 404) => Ok(()),
         deleted => deleted.map(drop),
     }
@@ -150,10 +104,7 @@ pub(super) async fn call<T>(
 ) -> Result<T, Error> {
     match ctx.timeout(&CALL, CALL_TIMEOUT, request).await {
         Ok(Ok(reply)) => Ok(reply),
-        Ok(Err(source)) => Err(Error::Api {
-            what,
-            source: Box::new(source),
-        }),
+        Ok(Err(source)) => Err(Error::Api { what, source: Box::new(source) }),
         Err(stop) => Err(Error::Stopped { what, stop }),
     }
 }

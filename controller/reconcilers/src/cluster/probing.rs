@@ -24,11 +24,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 pub(super) fn start(env: &Env, entry: &Arc<Entry>) {
     let (env, entry) = (env.clone(), Arc::clone(entry));
     let ctx = entry.member().ctx().clone();
-    ctx.spawn(
-        &PROBE,
-        move |ctx| async move { run(&ctx, &env, &entry).await },
-    )
-    .detach();
+    ctx.spawn(&PROBE, move |ctx| async move { run(&ctx, &env, &entry).await }).detach();
 }
 
 async fn run(ctx: &Ctx, env: &Env, entry: &Entry) -> Result<(), Stop> {
@@ -63,11 +59,7 @@ async fn run(ctx: &Ctx, env: &Env, entry: &Entry) -> Result<(), Stop> {
         });
         env.queue.add(key.clone());
         ctx.sleep(PAUSE).await?;
-        let period = if lost {
-            env.settings.lost_period
-        } else {
-            env.settings.probe_period
-        };
+        let period = if lost { env.settings.lost_period } else { env.settings.probe_period };
         let wait = pin!(ctx.sleep(period.saturating_sub(PAUSE)));
         select(wait, pin!(entry.suspected())).await;
         ctx.check()?;
@@ -79,14 +71,10 @@ fn state(env: &Env, key: &Key, result: &ProbeResult) -> State {
     let lost = |cause: String| State::Lost { cause };
     match &result.health {
         Health::Healthy | Health::Forbidden(_) => match env.clusters.read(key) {
-            Read::Found(cluster) => {
-                other_cluster(&cluster.spec.id, result).map_or(State::Connected, lost)
-            }
+            Read::Found(cluster) => other_cluster(&cluster.spec.id, result).map_or(State::Connected, lost),
             Read::Absent | Read::Unreadable(_) => lost("its Cluster object is not known".into()),
         },
-        Health::Unhealthy(text) | Health::Unreachable(text) | Health::NotKubernetes(text) => {
-            lost(text.clone())
-        }
+        Health::Unhealthy(text) | Health::Unreachable(text) | Health::NotKubernetes(text) => lost(text.clone()),
         Health::Unauthorized => lost("the token is not accepted (401)".into()),
     }
 }

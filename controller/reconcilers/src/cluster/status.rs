@@ -4,8 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use pando_api::cluster::{ApiEnablement, ApiResource, Cluster, ClusterStatus};
 use pando_api::conditions::{
-    API_ENABLEMENTS_COMPLETE, API_ENABLEMENTS_EMPTY, API_ENABLEMENTS_PARTIAL,
-    COMPLETE_API_ENABLEMENTS, READY,
+    API_ENABLEMENTS_COMPLETE, API_ENABLEMENTS_EMPTY, API_ENABLEMENTS_PARTIAL, COMPLETE_API_ENABLEMENTS, READY,
 };
 use pando_api::names::ClusterName;
 use pando_context::Ctx;
@@ -29,14 +28,11 @@ pub(super) async fn publish(
     link: &Link,
 ) -> Result<Next, Error> {
     let observed = match link {
-        Link::Refused(cause) => Probe::CollectionFailed {
-            cause: cause.clone(),
-        },
+        Link::Refused(cause) => Probe::CollectionFailed { cause: cause.clone() },
         Link::Attached(_) => match env.memory.of(name, |facts| facts.probe.take()) {
             Some(result) => {
                 if let Some(version) = &result.kubernetes_version {
-                    env.memory
-                        .of(name, |facts| facts.version = Some(version.clone()));
+                    env.memory.of(name, |facts| facts.version = Some(version.clone()));
                 }
                 observation(&cluster.spec.id, &result)
             }
@@ -44,14 +40,9 @@ pub(super) async fn publish(
         },
     };
     let now = env.clock.now();
-    let stored = cluster
-        .status
-        .as_ref()
-        .and_then(|status| conditions::find(&status.conditions, READY));
+    let stored = cluster.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
     let decision = env.memory.of(name, |facts| {
-        let hysteresis = facts
-            .hysteresis
-            .get_or_insert_with(|| Hysteresis::from_stored(stored));
+        let hysteresis = facts.hysteresis.get_or_insert_with(|| Hysteresis::from_stored(stored));
         hysteresis.observe(&observed, now, &env.settings.thresholds)
     });
     let verdict = match decision {
@@ -60,9 +51,7 @@ pub(super) async fn publish(
     };
     let mut status = cluster.status.clone().unwrap_or_default();
     // The words of a failure change from probe to probe; only a new reason is news.
-    if !stored
-        .is_some_and(|stored| stored.status == verdict.status && stored.reason == verdict.reason)
-    {
+    if !stored.is_some_and(|stored| stored.status == verdict.status && stored.reason == verdict.reason) {
         conditions::set(&mut status.conditions, verdict, &Time(now));
     }
     if let (Link::Attached(entry), true) = (link, observed.is_ok()) {
@@ -87,18 +76,16 @@ pub(super) async fn write(
     }
     // The finalizer's patch may have made a newer version; what this decision was made from is the status, which it keeps.
     let current = env.clusters.get(key);
-    let same = current.as_ref().is_some_and(|current| {
-        current.status == cluster.status && current.metadata.uid == cluster.metadata.uid
-    });
+    let same = current
+        .as_ref()
+        .is_some_and(|current| current.status == cluster.status && current.metadata.uid == cluster.metadata.uid);
     let version = if same {
         current.and_then(|current| current.metadata.resource_version.clone())
     } else {
         cluster.metadata.resource_version.clone()
     };
     let patch = json!({"metadata": {"resourceVersion": version}, "status": status});
-    env.hub
-        .patch_status(ctx, &env.clusters, key, &patch)
-        .await?;
+    env.hub.patch_status(ctx, &env.clusters, key, &patch).await?;
     Ok(Next::await_change())
 }
 
@@ -114,9 +101,7 @@ fn observation(id: &str, result: &ProbeResult) -> Probe {
             None => Probe::Ok,
         },
         Health::Unhealthy(_) => Probe::NotOk,
-        Health::Unreachable(cause) | Health::NotKubernetes(cause) => Probe::NoAnswer {
-            cause: cause.clone(),
-        },
+        Health::Unreachable(cause) | Health::NotKubernetes(cause) => Probe::NoAnswer { cause: cause.clone() },
         Health::Unauthorized => Probe::CollectionFailed {
             cause: "the member does not accept the token (401): renew it in the secret".into(),
         },
@@ -126,17 +111,9 @@ fn observation(id: &str, result: &ProbeResult) -> Probe {
 /// Version and kinds. Groups that did not answer keep their old list, which the entry has filled in already.
 fn collect(status: &mut ClusterStatus, discovered: &Discovered, now: Timestamp) {
     let verdict = if discovered.group_versions.is_empty() {
-        Verdict::fails(
-            COMPLETE_API_ENABLEMENTS,
-            API_ENABLEMENTS_EMPTY,
-            "no API could be read",
-        )
+        Verdict::fails(COMPLETE_API_ENABLEMENTS, API_ENABLEMENTS_EMPTY, "no API could be read")
     } else if discovered.is_complete() {
-        Verdict::holds(
-            COMPLETE_API_ENABLEMENTS,
-            API_ENABLEMENTS_COMPLETE,
-            "every API could be read",
-        )
+        Verdict::holds(COMPLETE_API_ENABLEMENTS, API_ENABLEMENTS_COMPLETE, "every API could be read")
     } else {
         Verdict::fails(
             COMPLETE_API_ENABLEMENTS,
@@ -154,10 +131,7 @@ fn collect(status: &mut ClusterStatus, discovered: &Discovered, now: Timestamp) 
                 resources: found
                     .kinds
                     .iter()
-                    .map(|kind| ApiResource {
-                        name: kind.name.clone(),
-                        kind: kind.kind.clone(),
-                    })
+                    .map(|kind| ApiResource { name: kind.name.clone(), kind: kind.kind.clone() })
                     .collect(),
             })
             .collect();
@@ -166,59 +140,31 @@ fn collect(status: &mut ClusterStatus, discovered: &Discovered, now: Timestamp) 
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
     use pando_member::probe::{GroupVersion, Kind};
 
     use super::*;
 
     fn found(health: Health, identity: Option<&str>) -> ProbeResult {
-        ProbeResult {
-            health,
-            kubernetes_version: None,
-            identity: identity.map(str::to_owned),
-            discovered: None,
-        }
+        ProbeResult { health, kubernetes_version: None, identity: identity.map(str::to_owned), discovered: None }
     }
 
     #[test]
     fn a_rejected_token_and_a_stranger_are_not_outages() {
         let text = |probe: Probe| format!("{probe:?}");
-        assert_eq!(
-            observation("", &found(Health::Healthy, Some("a"))),
-            Probe::Ok
-        );
-        assert_eq!(
-            observation("a", &found(Health::Healthy, Some("a"))),
-            Probe::Ok
-        );
-        assert!(
-            text(observation("b", &found(Health::Healthy, Some("a")))).contains("another cluster")
-        );
+        assert_eq!(observation("", &found(Health::Healthy, Some("a"))), Probe::Ok);
+        assert_eq!(observation("a", &found(Health::Healthy, Some("a"))), Probe::Ok);
+        assert!(text(observation("b", &found(Health::Healthy, Some("a")))).contains("another cluster"));
         assert!(text(observation("", &found(Health::Unauthorized, None))).contains("401"));
-        assert!(matches!(
-            observation("", &found(Health::Unreachable("x".into()), None)),
-            Probe::NoAnswer { .. }
-        ));
+        assert!(matches!(observation("", &found(Health::Unreachable("x".into()), None)), Probe::NoAnswer { .. }));
     }
 
     #[test]
     fn kinds_of_a_broken_group_stay_listed() {
         let mut status = ClusterStatus::default();
-        let kind = Kind {
-            name: "deployments".into(),
-            kind: "Deployment".into(),
-            namespaced: true,
-        };
+        let kind = Kind { name: "deployments".into(), kind: "Deployment".into(), namespaced: true };
         let discovered = Discovered {
-            group_versions: vec![GroupVersion {
-                group_version: "apps/v1".into(),
-                kinds: vec![kind],
-            }],
+            group_versions: vec![GroupVersion { group_version: "apps/v1".into(), kinds: vec![kind] }],
             missing: vec!["metrics.k8s.io/v1".into()],
         };
         collect(&mut status, &discovered, Timestamp::UNIX_EPOCH);

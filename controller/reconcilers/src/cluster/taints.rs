@@ -28,33 +28,17 @@ pub(super) async fn follow(ctx: &Ctx, env: &Env, key: &Key) -> Result<(), Error>
             &cluster,
             Level::Normal,
             events::TAINT_CLUSTER_SUCCEED,
-            &format!(
-                "Taint cluster({}) succeed: {}.",
-                key.name,
-                described(&taints)
-            ),
+            &format!("Taint cluster({}) succeed: {}.", key.name, described(&taints)),
         ),
-        Err(error) => env.event(
-            &cluster,
-            Level::Warning,
-            events::TAINT_CLUSTER_FAILED,
-            &error.to_string(),
-        ),
+        Err(error) => env.event(&cluster, Level::Warning, events::TAINT_CLUSTER_FAILED, &error.to_string()),
     }
     written?;
     Ok(())
 }
 
 fn described(taints: &[Taint]) -> String {
-    let texts: Vec<String> = taints
-        .iter()
-        .map(|taint| format!("{}:{}", taint.key, taint.effect))
-        .collect();
-    if texts.is_empty() {
-        "no taints".to_owned()
-    } else {
-        texts.join(", ")
-    }
+    let texts: Vec<String> = taints.iter().map(|taint| format!("{}:{}", taint.key, taint.effect)).collect();
+    if texts.is_empty() { "no taints".to_owned() } else { texts.join(", ") }
 }
 
 /// The taints that the cluster should have; `None` when it has them. Before the first Ready condition nothing is tainted:
@@ -66,51 +50,28 @@ fn wanted(cluster: &Cluster) -> Option<Vec<Taint>> {
         FALSE => Some(NOT_READY),
         _ => Some(UNREACHABLE),
     };
-    let ours = |taint: &&Taint| {
-        (taint.key == NOT_READY || taint.key == UNREACHABLE) && taint.effect == NO_SCHEDULE
-    };
-    let present = cluster
-        .spec
-        .taints
-        .iter()
-        .filter(ours)
-        .map(|taint| taint.key.as_str());
+    let ours = |taint: &&Taint| (taint.key == NOT_READY || taint.key == UNREACHABLE) && taint.effect == NO_SCHEDULE;
+    let present = cluster.spec.taints.iter().filter(ours).map(|taint| taint.key.as_str());
     if present.eq(key) {
         return None;
     }
-    let mut taints: Vec<Taint> = cluster
-        .spec
-        .taints
-        .iter()
-        .filter(|taint| !ours(taint))
-        .cloned()
-        .collect();
-    taints.extend(key.map(|key| Taint {
-        key: key.to_owned(),
-        effect: NO_SCHEDULE.to_owned(),
-        ..Taint::default()
-    }));
+    let mut taints: Vec<Taint> = cluster.spec.taints.iter().filter(|taint| !ours(taint)).cloned().collect();
+    taints.extend(key.map(|key| Taint { key: key.to_owned(), effect: NO_SCHEDULE.to_owned(), ..Taint::default() }));
     Some(taints)
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
     use super::*;
 
     fn cluster(ready: Option<&str>, taints: &[(&str, &str)]) -> Cluster {
         let conditions: Vec<_> = ready.map(|status| json!({"type": "Ready", "status": status, "reason": "x", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"})).into_iter().collect();
-        let taints: Vec<_> = taints
-            .iter()
-            .map(|(key, effect)| json!({"key": key, "effect": effect}))
-            .collect();
-        serde_json::from_value(json!({"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster", "metadata": {"name": "bj-prod"},
-            "spec": {"syncMode": "Push", "taints": taints}, "status": {"conditions": conditions}}))
+        let taints: Vec<_> = taints.iter().map(|(key, effect)| json!({"key": key, "effect": effect})).collect();
+        serde_json::from_value(
+            json!({"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster", "metadata": {"name": "bj-prod"},
+            "spec": {"syncMode": "Push", "taints": taints}, "status": {"conditions": conditions}}),
+        )
         .unwrap()
     }
 
@@ -133,17 +94,11 @@ mod tests {
             taints_of(&cluster(Some("Unknown"), &[not_ready])).unwrap(),
             "cluster.karmada.io/unreachable:NoSchedule"
         );
-        assert_eq!(
-            taints_of(&cluster(Some("True"), &[unreachable, not_ready])).unwrap(),
-            "no taints"
-        );
+        assert_eq!(taints_of(&cluster(Some("True"), &[unreachable, not_ready])).unwrap(), "no taints");
     }
 
     #[test]
     fn a_taint_of_the_user_with_our_key_and_another_effect_stays() {
-        assert_eq!(
-            taints_of(&cluster(Some("True"), &[(NOT_READY, "NoExecute")])),
-            None
-        );
+        assert_eq!(taints_of(&cluster(Some("True"), &[(NOT_READY, "NoExecute")])), None);
     }
 }

@@ -28,20 +28,14 @@ pub(super) async fn object(
     work: &Key,
     ordinal: usize,
     desired: &Desired,
+    suspect: bool,
 ) -> std::result::Result<Result, Error> {
-    let one = One {
-        ctx,
-        agent,
-        work,
-        ordinal,
-        desired,
-        target: agent.target(desired),
-    };
+    let one = One { ctx, agent, work, ordinal, desired, target: agent.target(desired) };
     let store = agent.watches().acquire(&one.target.resource, work);
     let mut seen = match observe::known(agent, work, desired, &store, &one.target) {
         Known::Settled => return Ok(Result::Applied("kept")),
-        Known::Absent => Seen::Absent,
-        Known::Unsure => match observe::live(ctx, agent, &one.target).await {
+        Known::Absent if !suspect => Seen::Absent,
+        Known::Absent | Known::Unsure => match observe::live(ctx, agent, &one.target).await {
             Ok(seen) => seen,
             Err(error) => return one.failed(error),
         },
@@ -64,10 +58,7 @@ pub(super) async fn object(
 
 /// What was read is not what is there any more: reading again and deciding again is the answer.
 fn is_stale(fault: &Fault) -> bool {
-    matches!(
-        fault,
-        Fault::Conflict(_) | Fault::AlreadyExists | Fault::NotFound
-    )
+    matches!(fault, Fault::Conflict(_) | Fault::AlreadyExists | Fault::NotFound)
 }
 
 /// One object on its way.
@@ -92,17 +83,13 @@ impl One<'_> {
         let plan = drift::plan(self.desired, seen.as_ref().map(|(_, value)| value));
         tracing::debug!(cluster = %self.agent.name(), work = %self.work, object = %target, %plan, "member step");
         let written = match plan {
-            MemberStep::Create { body } => gateway
-                .create(self.ctx, term, target, &body)
-                .await
-                .map(|live| (live, "created")),
+            MemberStep::Create { body } => {
+                gateway.create(self.ctx, term, target, &body).await.map(|live| (live, "created"))
+            }
             MemberStep::Apply { body, convert, .. } => self.apply(body, convert, &seen).await,
             MemberStep::Adopt { body, why } => {
                 tracing::info!(cluster = %self.agent.name(), object = %target, why, "adopting an object of somebody else, as its conflict resolution says");
-                gateway
-                    .apply(self.ctx, term, target, &body)
-                    .await
-                    .map(|live| (live, "adopted"))
+                gateway.apply(self.ctx, term, target, &body).await.map(|live| (live, "adopted"))
             }
             MemberStep::Keep => match seen {
                 // What was read may be newer than the watch: with it the next look needs no request.
@@ -118,6 +105,9 @@ impl One<'_> {
         };
         Ok(written.map(|(live, verb)| {
             self.written(store, &live);
+            if verb == "created" && target.resource.kind == "Namespace" {
+                self.agent.wake_waiting();
+            }
             Result::Applied(verb)
         }))
     }
@@ -131,33 +121,20 @@ impl One<'_> {
     ) -> std::result::Result<(Live, &'static str), fault::Error> {
         let (gateway, term, target) = (self.agent.gateway(), self.agent.term(), &self.target);
         if let Some(convert) = convert {
-            let converted = gateway
-                .convert(self.ctx, term, target, &convert.patch)
-                .await?;
+            let converted = gateway.convert(self.ctx, term, target, &convert.patch).await?;
             // The conversion itself made a new version; a guard on the old one would always fail.
             if let Some(version) = body.pointer_mut("/metadata/resourceVersion") {
-                *version = converted
-                    .meta()
-                    .resource_version
-                    .clone()
-                    .unwrap_or_default()
-                    .into();
+                *version = converted.meta().resource_version.clone().unwrap_or_default().into();
             }
         }
         match gateway.apply(self.ctx, term, target, &body).await {
             Ok(live) => Ok((live, "applied")),
-            Err(fault::Error {
-                fault: Fault::NotMergeable(why),
-                ..
-            }) => {
+            Err(fault::Error { fault: Fault::NotMergeable(why), .. }) => {
                 tracing::info!(cluster = %self.agent.name(), object = %target, why, "replacing the whole object");
                 let Seen::Found((_, live)) = seen else {
                     return Err(self.gone());
                 };
-                gateway
-                    .replace(self.ctx, term, target, &replacement(body, live))
-                    .await
-                    .map(|live| (live, "replaced"))
+                gateway.replace(self.ctx, term, target, &replacement(body, live)).await.map(|live| (live, "replaced"))
             }
             Err(error) => Err(error),
         }
@@ -178,59 +155,34 @@ impl One<'_> {
             && **desired == *observe::wanted(self.desired)
         {
             tracing::info!(cluster = %self.agent.name(), object = %self.target, "the member changes what is written; accepted as it is");
-            self.agent
-                .memory()
-                .accept(self.work, desired.clone(), live.clone());
+            self.agent.memory().accept(self.work, desired.clone(), live.clone());
         }
         store.written(record);
     }
 
     fn waiting(&self, why: String) -> Result {
-        let before = self
-            .agent
-            .outcome(self.work)
-            .map_or(0, |last| last.waits(self.ordinal));
-        Result::Waiting {
-            why,
-            times: before.saturating_add(1),
-        }
+        let before = self.agent.outcome(self.work).map_or(0, |last| last.waits(self.ordinal));
+        Result::Waiting { why, times: before.saturating_add(1) }
     }
 
     fn gone(&self) -> fault::Error {
         let fault = Fault::Conflict("it was not read".into());
-        fault::Error {
-            cluster: self.agent.name().clone(),
-            verb: "replace",
-            what: self.target.to_string(),
-            fault,
-        }
+        fault::Error { cluster: self.agent.name().clone(), verb: "replace", what: self.target.to_string(), fault }
     }
 
     /// What a fault means for the object.
     fn failed(&self, error: fault::Error) -> std::result::Result<Result, Error> {
         match &error.fault {
-            Fault::Stopped(_) | Fault::Conflict(_) | Fault::AlreadyExists | Fault::NotFound => {
-                Err(error.into())
-            }
+            Fault::Stopped(_) | Fault::Conflict(_) | Fault::AlreadyExists | Fault::NotFound => Err(error.into()),
             Fault::Throttled(retry) => Ok(Result::Postponed { retry: *retry }),
             fault if fault.is_cluster_wide() => {
                 self.agent.entry().suspect();
-                Ok(Result::Postponed {
-                    retry: CLUSTER_RETRY,
-                })
+                Ok(Result::Postponed { retry: CLUSTER_RETRY })
             }
-            Fault::NamespaceMissing(_) | Fault::NamespaceTerminating(_) => {
-                Ok(self.waiting(error.to_string()))
-            }
+            Fault::NamespaceMissing(_) | Fault::NamespaceTerminating(_) => Ok(self.waiting(error.to_string())),
             _ => {
-                let retry = self
-                    .agent
-                    .outcome(self.work)
-                    .map_or(CLUSTER_RETRY, |last| last.backoff(self.ordinal));
-                Ok(Result::Failed {
-                    message: error.to_string(),
-                    retry: Some(retry),
-                })
+                let retry = self.agent.outcome(self.work).map_or(CLUSTER_RETRY, |last| last.backoff(self.ordinal));
+                Ok(Result::Failed { message: error.to_string(), retry: Some(retry) })
             }
         }
     }
@@ -251,18 +203,8 @@ fn replacement(mut body: Value, live: &Value) -> Value {
         }
     }
     for map in ["labels", "annotations"] {
-        let mut merged = theirs
-            .get(map)
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
-        merged.extend(
-            metadata
-                .get(map)
-                .and_then(Value::as_object)
-                .cloned()
-                .unwrap_or_default(),
-        );
+        let mut merged = theirs.get(map).and_then(Value::as_object).cloned().unwrap_or_default();
+        merged.extend(metadata.get(map).and_then(Value::as_object).cloned().unwrap_or_default());
         if !merged.is_empty() {
             metadata.insert(map.to_owned(), Value::Object(merged));
         }
@@ -272,12 +214,7 @@ fn replacement(mut body: Value, live: &Value) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
     use serde_json::json;
 
     use super::*;

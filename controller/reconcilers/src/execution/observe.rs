@@ -24,10 +24,7 @@ pub(super) enum Known {
 
 /// The hash that identifies what is wanted.
 pub(super) fn wanted(desired: &Desired) -> &str {
-    desired
-        .manifest
-        .annotation(annotations::MANIFEST_HASH)
-        .unwrap_or_default()
+    desired.manifest.annotation(annotations::MANIFEST_HASH).unwrap_or_default()
 }
 
 pub(super) fn known(
@@ -37,10 +34,7 @@ pub(super) fn known(
     store: &Store<MemberObject>,
     target: &Target,
 ) -> Known {
-    let key = Key {
-        namespace: target.namespace.clone(),
-        name: target.name.clone(),
-    };
+    let key = Key { namespace: target.namespace.clone(), name: target.name.clone() };
     let object = match store.read(&key) {
         Read::Found(object) => object,
         Read::Absent => return Known::Absent,
@@ -48,10 +42,9 @@ pub(super) fn known(
     };
     match object.known().map(|reading| &reading.verdict) {
         Some(Verdict::Matches(hash)) if **hash == *wanted(desired) => Known::Settled,
-        Some(Verdict::Differs {
-            desired: hash,
-            live,
-        }) if **hash == *wanted(desired) && agent.memory().is_accepted(work, hash, live) => {
+        Some(Verdict::Differs { desired: hash, live })
+            if **hash == *wanted(desired) && agent.memory().is_accepted(work, hash, live) =>
+        {
             Known::Settled
         }
         _ => Known::Unsure,
@@ -62,19 +55,12 @@ pub(super) fn known(
 ///
 /// # Errors
 /// The fault, where it says more than "unreadable": stopped, cluster-wide, or a kind that is not there.
-pub(super) async fn live(
-    ctx: &Ctx,
-    agent: &Agent,
-    target: &Target,
-) -> Result<Seen<(Live, Value)>, fault::Error> {
+pub(super) async fn live(ctx: &Ctx, agent: &Agent, target: &Target) -> Result<Seen<(Live, Value)>, fault::Error> {
     Ok(match agent.gateway().get(ctx, target).await? {
         None => Seen::Absent,
         Some(live) => match live.value() {
             Ok(value) => Seen::Found((live, value)),
-            Err(cause) => Seen::Unreadable(ReadFailure::new(
-                format!("{target} in cluster {}", agent.name()),
-                cause,
-            )),
+            Err(cause) => Seen::Unreadable(ReadFailure::new(format!("{target} in cluster {}", agent.name()), cause)),
         },
     })
 }

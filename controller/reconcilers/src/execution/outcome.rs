@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pando_core::next::Next;
 
-use super::{CONFLICT_RETRY, WAIT_RETRY};
+use super::CONFLICT_RETRY;
 
 /// The last outcome of a Work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,14 +60,10 @@ impl Result {
     pub(super) fn next(&self) -> Next {
         match self {
             Self::Applied(_) | Self::Failed { retry: None, .. } => Next::await_change(),
-            Self::Failed {
-                retry: Some(retry), ..
+            Self::Failed { retry: Some(retry), .. } | Self::Postponed { retry } => Next::after(*retry),
+            Self::Waiting { times, .. } => {
+                Next::after((Duration::from_millis(100) * 2_u32.saturating_pow((*times).min(9))).min(CONFLICT_RETRY))
             }
-            | Self::Postponed { retry } => Next::after(*retry),
-            Self::Waiting { times, .. } => Next::after(
-                (Duration::from_millis(100) * 2_u32.saturating_pow((*times).min(9)))
-                    .min(WAIT_RETRY),
-            ),
         }
     }
 
@@ -84,10 +80,7 @@ impl Result {
 
     /// A conflict with somebody else's object.
     pub(super) fn conflict(message: String) -> Self {
-        Self::Failed {
-            message,
-            retry: Some(CONFLICT_RETRY),
-        }
+        Self::Failed { message, retry: Some(CONFLICT_RETRY) }
     }
 }
 
@@ -112,13 +105,20 @@ impl Outcome {
         self.applied().is_some_and(|(_, _, cause)| cause.is_none())
     }
 
+    /// Does an object of it wait for something?
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        match &self.dispatch {
+            Dispatch::Done(results) => results.iter().any(|result| matches!(result, Result::Waiting { .. })),
+            Dispatch::Suspended => false,
+        }
+    }
+
     /// When to try again an object that failed as it is: from 1 s on, doubling to 30 s while it goes on failing.
     pub(super) fn backoff(&self, ordinal: usize) -> Duration {
         let last = match &self.dispatch {
             Dispatch::Done(results) => match results.get(ordinal) {
-                Some(Result::Failed {
-                    retry: Some(retry), ..
-                }) => *retry,
+                Some(Result::Failed { retry: Some(retry), .. }) => *retry,
                 _ => Duration::ZERO,
             },
             Dispatch::Suspended => Duration::ZERO,
@@ -140,26 +140,15 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
     use super::*;
 
     fn outcome(results: Vec<Result>) -> Outcome {
-        Outcome {
-            generation: Some(1),
-            dispatch: Dispatch::Done(results),
-        }
+        Outcome { generation: Some(1), dispatch: Dispatch::Done(results) }
     }
 
     fn waiting(times: u32) -> Result {
-        Result::Waiting {
-            why: "namespace \"shop\" does not exist there".into(),
-            times,
-        }
+        Result::Waiting { why: "namespace \"shop\" does not exist there".into(), times }
     }
 
     #[test]
@@ -170,22 +159,14 @@ mod tests {
 
     #[test]
     fn a_namespace_that_never_comes_is_reported() {
-        let (applied, total, cause) = outcome(vec![Result::Applied("kept"), waiting(PATIENCE)])
-            .applied()
-            .unwrap();
+        let (applied, total, cause) = outcome(vec![Result::Applied("kept"), waiting(PATIENCE)]).applied().unwrap();
         assert_eq!((applied, total), (1, 2));
         assert!(cause.unwrap().contains("shop"));
-        assert_eq!(waiting(40).next(), Next::after(WAIT_RETRY));
+        assert_eq!(waiting(40).next(), Next::after(CONFLICT_RETRY));
     }
 
     #[test]
     fn an_outage_of_the_cluster_says_nothing_about_the_object() {
-        assert_eq!(
-            outcome(vec![Result::Postponed {
-                retry: Duration::from_secs(1)
-            }])
-            .applied(),
-            None
-        );
+        assert_eq!(outcome(vec![Result::Postponed { retry: Duration::from_secs(1) }]).applied(), None);
     }
 }

@@ -26,13 +26,7 @@ use crate::member_agent::Agent;
 const RECHECK: Duration = Duration::from_millis(200);
 
 pub(super) async fn work(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> Result<Next, Error> {
-    if !work
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .any(|finalizer| finalizer == finalizers::EXECUTION)
-    {
+    if !work.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == finalizers::EXECUTION) {
         agent.forget(key);
         return Ok(Next::forget());
     }
@@ -69,11 +63,7 @@ async fn object(
         Err(error) if observe::proves_absence(&error.fault) => Seen::Absent,
         Err(error) => return postponed(agent, work, error).map(Some),
     };
-    let step = drift::release(
-        desired,
-        seen.as_ref().map(|(_, value): &(Live, Value)| value),
-        preserve,
-    );
+    let step = drift::release(desired, seen.as_ref().map(|(_, value): &(Live, Value)| value), preserve);
     tracing::debug!(cluster = %agent.name(), work = %key, object = %target, %step, "release step");
     let (gateway, term) = (agent.gateway(), agent.term());
     let outcome = match step {
@@ -89,19 +79,10 @@ async fn object(
         ReleaseStep::Wait(failure) => return Err(failure.into()),
         ReleaseStep::Strip { patch, why, .. } => {
             tracing::info!(cluster = %agent.name(), work = %key, object = %target, why, "marks taken off, object stays");
-            gateway
-                .strip(ctx, term, &target, &patch)
-                .await
-                .map(|_| None)
+            gateway.strip(ctx, term, &target, &patch).await.map(|_| None)
         }
-        ReleaseStep::Delete {
-            uid,
-            resource_version,
-        } => {
-            match gateway
-                .delete(ctx, term, &target, &uid, &resource_version)
-                .await
-            {
+        ReleaseStep::Delete { uid, resource_version } => {
+            match gateway.delete(ctx, term, &target, &uid, &resource_version).await {
                 // An answer without the object is no proof yet: some servers accept a delete and finish it later.
                 Ok(Deleted::Gone) => gateway.get(ctx, &target).await.map(|left| match left {
                     None => {
@@ -123,17 +104,8 @@ async fn object(
 
 /// The watch's store learns of the end at once, instead of from the watch.
 fn forget_object(agent: &Agent, desired: &Desired, target: &Target, uid: &str) {
-    if let Some(store) = agent
-        .watches()
-        .store(desired.manifest.api_version(), desired.manifest.kind())
-    {
-        store.removed(
-            &Key {
-                namespace: target.namespace.clone(),
-                name: target.name.clone(),
-            },
-            uid,
-        );
+    if let Some(store) = agent.watches().store(desired.manifest.api_version(), desired.manifest.kind()) {
+        store.removed(&Key { namespace: target.namespace.clone(), name: target.name.clone() }, uid);
     }
 }
 
@@ -147,12 +119,7 @@ fn postponed(agent: &Agent, work: &Work, error: fault::Error) -> Result<Next, Er
             Ok(Next::after(CLUSTER_RETRY))
         }
         _ => {
-            agent.event(
-                work,
-                Level::Warning,
-                events::CLEANUP_WORK_FAILED,
-                &error.to_string(),
-            );
+            agent.event(work, Level::Warning, events::CLEANUP_WORK_FAILED, &error.to_string());
             Err(error.into())
         }
     }
@@ -160,13 +127,8 @@ fn postponed(agent: &Agent, work: &Work, error: fault::Error) -> Result<Next, Er
 
 /// Takes our finalizer off the Work.
 async fn let_go(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> Result<(), Error> {
-    let left: Vec<&String> = work
-        .metadata
-        .finalizers
-        .iter()
-        .flatten()
-        .filter(|finalizer| *finalizer != finalizers::EXECUTION)
-        .collect();
+    let left: Vec<&String> =
+        work.metadata.finalizers.iter().flatten().filter(|finalizer| *finalizer != finalizers::EXECUTION).collect();
     let patch = json!({"metadata": {"uid": work.metadata.uid, "resourceVersion": work.metadata.resource_version, "finalizers": left}});
     match agent.hub().patch(ctx, agent.works(), key, &patch).await {
         Err(error) if !error.is_not_found() => return Err(error.into()),

@@ -31,6 +31,13 @@ impl Memory {
         self.facts().outcomes.insert(work.clone(), outcome)
     }
 
+    /// The Works that wait for something in the member.
+    pub(crate) fn waiting(&self) -> Vec<Key> {
+        let facts = self.facts();
+        let waiting = facts.outcomes.iter().filter(|(_, outcome)| outcome.is_waiting());
+        waiting.map(|(work, _)| work.clone()).collect()
+    }
+
     /// Right after our own write the member showed `live` where `desired` was wanted: that is how it keeps it there.
     pub(crate) fn accept(&self, work: &Key, desired: Box<str>, live: Box<str>) {
         let mut facts = self.facts();

@@ -14,8 +14,8 @@ use super::ClientError;
 
 /// Endpoint, trust and token of a member.
 ///
-/// Built from these values only. A kubeconfig would also name files and programs, and whoever may write a cluster's secret must not read our files or run
-/// programs here.
+/// Built from these values only. A kubeconfig would also name files and programs, and whoever may
+/// write a cluster's secret must not read our files or run programs here.
 #[derive(Clone)]
 pub struct Credentials {
     endpoint: Uri,
@@ -25,8 +25,9 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Checks the parts. `endpoint` is an `https` URL (`http` only for a loopback address: the token must not travel in the clear) without user, query
-    /// or fragment; without a `ca_bundle` (PEM) the system's authorities are trusted. `insecure` switches certificate checks off.
+    /// Checks the parts. `endpoint` is an `https` URL (`http` only for a loopback address: the
+    /// token must not travel in the clear) without user, query or fragment; without a `ca_bundle`
+    /// (PEM) the system's authorities are trusted. `insecure` switches certificate checks off.
     pub fn new(endpoint: &str, ca_bundle: Option<&[u8]>, token: &str, insecure: bool) -> Result<Self, ClientError> {
         let roots = match ca_bundle {
             Some(pem) if !insecure => Some(certificates(pem)?),
@@ -56,11 +57,16 @@ impl Credentials {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let roots = self.roots.as_ref().map(Vec::len);
-        f.debug_struct("Credentials").field("endpoint", &self.endpoint).field("roots", &roots).field("insecure", &self.insecure).finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("endpoint", &self.endpoint)
+            .field("roots", &roots)
+            .field("insecure", &self.insecure)
+            .finish_non_exhaustive()
     }
 }
 
-/// A bearer token that can be replaced while clients use it: the next request takes the new one. Clones share it.
+/// A bearer token that can be replaced while clients use it: the next request takes the new one.
+/// Clones share it.
 #[derive(Clone)]
 pub struct Token(Arc<ArcSwap<HeaderValue>>);
 
@@ -70,7 +76,8 @@ impl Token {
         Ok(Self(Arc::new(ArcSwap::from_pointee(bearer(token)?))))
     }
 
-    /// Puts another token in place; returns false when it is the same one. On an error the old one stays.
+    /// Puts another token in place; returns false when it is the same one. On an error the old one
+    /// stays.
     pub fn replace(&self, token: &str) -> Result<bool, ClientError> {
         let new = bearer(token)?;
         let old = self.0.load();
@@ -104,7 +111,8 @@ fn bearer(token: &str) -> Result<HeaderValue, ClientError> {
 
 fn parse_endpoint(endpoint: &str) -> Result<Uri, ClientError> {
     let refuse = |why| ClientError::Endpoint { endpoint: endpoint.to_owned(), why };
-    // `Uri` drops a fragment silently and keeps a user: both are looked for in the text, and the text with a password is not repeated.
+    // `Uri` drops a fragment silently and keeps a user: both are looked for in the text, and the
+    // text with a password is not repeated.
     if endpoint.contains('@') {
         return Err(ClientError::Endpoint { endpoint: "…@…".to_owned(), why: "it must not carry a user" });
     }

@@ -26,10 +26,12 @@ const STATUS_BYTES: u64 = 64 << 10;
 /// The body of an answer.
 pub(super) type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Why a request of ours was given up here, not by the server. Found in kube's error with [`RequestError::of`].
+/// Why a request of ours was given up here, not by the server. Found in kube's error with
+/// [`RequestError::of`].
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// No complete answer within the deadline. A mutating request may have been carried out all the same.
+    /// No complete answer within the deadline. A mutating request may have been carried out all the
+    /// same.
     #[error("{verb} {resource}: no complete answer within {within:?}")]
     Deadline {
         /// What was asked.
@@ -78,7 +80,8 @@ impl RequestError {
             if let Some(found) = error.downcast_ref() {
                 return Some(found);
             }
-            // An `io::Error` made of an error shows that one's source as its own, and skips the error itself.
+            // An `io::Error` made of an error shows that one's source as its own, and skips the
+            // error itself.
             let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
             cause = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
         }
@@ -123,8 +126,14 @@ impl Service<Request<Body>> for Guard {
             let within = limits.within(target.verb);
             let answer = ctx.timeout(&REQUEST, within, inner.oneshot(request)).await;
             if let Some(observer) = observer {
-                let status = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok()).map(|answer| answer.status().as_u16());
-                observer(&Exchange { verb: target.verb, resource: &target.resource, status, duration: began.elapsed() });
+                let status =
+                    answer.as_ref().ok().and_then(|answer| answer.as_ref().ok()).map(|answer| answer.status().as_u16());
+                observer(&Exchange {
+                    verb: target.verb,
+                    resource: &target.resource,
+                    status,
+                    duration: began.elapsed(),
+                });
             }
             let answer = match answer {
                 Ok(Ok(answer)) => answer,
@@ -177,7 +186,8 @@ fn retry_after<B>(answer: &Response<B>) -> Option<u32> {
     seconds.to_str().ok()?.trim().parse().ok()
 }
 
-/// Puts the seconds where kube's callers find them: into `details.retryAfterSeconds` of the status object.
+/// Puts the seconds where kube's callers find them: into `details.retryAfterSeconds` of the status
+/// object.
 async fn busy(answer: Response<Answer>, seconds: u32) -> Response<Answer> {
     let (mut parts, body) = answer.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -201,7 +211,8 @@ async fn busy(answer: Response<Answer>, seconds: u32) -> Response<Answer> {
     Response::from_parts(parts, body.boxed_unsync())
 }
 
-/// A body that must be complete in time, or (a watch) must not fall silent, and must not grow too large.
+/// A body that must be complete in time, or (a watch) must not fall silent, and must not grow too
+/// large.
 struct GuardedBody {
     inner: Answer,
     ctx: Ctx,
@@ -232,7 +243,11 @@ impl GuardedBody {
             }
             if !watch {
                 let within = self.limits.within(self.target.verb);
-                return Poll::Ready(RequestError::Deadline { verb: self.target.verb, resource: self.target.resource.clone(), within });
+                return Poll::Ready(RequestError::Deadline {
+                    verb: self.target.verb,
+                    resource: self.target.resource.clone(),
+                    within,
+                });
             }
             // Set once per silence and not once per event: events are many.
             let silence = self.limits.watch_silence;

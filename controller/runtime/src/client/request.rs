@@ -53,7 +53,8 @@ impl fmt::Display for Verb {
 pub struct Exchange<'a> {
     /// What it does.
     pub verb: Verb,
-    /// The plural of the resource and the sub-resource (`works/status`); for other paths the first segment (`version`). Few values: fit for a metric's label.
+    /// The plural of the resource and the sub-resource (`works/status`); for other paths the first
+    /// segment (`version`). Few values: fit for a metric's label.
     pub resource: &'a str,
     /// The HTTP status; `None` when no answer came.
     pub status: Option<u16>,
@@ -121,7 +122,12 @@ mod tests {
             ("GET", "/api/v1/configmaps", Some("limit=500&"), "list configmaps"),
             ("GET", "/apis/work.karmada.io/v1alpha1/works", Some("watch=true&timeoutSeconds=75"), "watch works"),
             ("GET", "/apis/apps/v1/namespaces/x/deployments", Some("labelSelector=watch%3Dtrue"), "list deployments"),
-            ("PATCH", "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-a/works/w/status", Some("&"), "patch works/status"),
+            (
+                "PATCH",
+                "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-a/works/w/status",
+                Some("&"),
+                "patch works/status",
+            ),
             ("POST", "/api/v1/namespaces", None, "create namespaces"),
             ("GET", "/api/v1/namespaces/kube-system", None, "get namespaces"),
             ("PUT", "/api/v1/namespaces/x/finalize", None, "update namespaces/finalize"),

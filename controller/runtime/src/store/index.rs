@@ -23,8 +23,12 @@ impl<T> Default for Indexes<T> {
 }
 
 impl<T> Indexes<T> {
-    pub(super) fn add<'a>(&mut self, name: &'static str, values: fn(&T) -> Vec<String>, objects: impl Iterator<Item = (&'a Key, &'a Arc<T>)>)
-    where
+    pub(super) fn add<'a>(
+        &mut self,
+        name: &'static str,
+        values: fn(&T) -> Vec<String>,
+        objects: impl Iterator<Item = (&'a Key, &'a Arc<T>)>,
+    ) where
         T: 'a,
     {
         let mut index = Index { name, values, keys: HashMap::new() };

@@ -7,7 +7,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 /// Namespace and name: where an object lives within one kind.
 ///
-/// Sorts by namespace first, cluster-scoped objects before all others, so that the objects of one namespace are neighbours.
+/// Sorts by namespace first, cluster-scoped objects before all others, so that the objects of one
+/// namespace are neighbours.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace; `None` for cluster-scoped objects.
@@ -32,7 +33,8 @@ impl Key {
         Self { namespace: None, name: name.into() }
     }
 
-    /// The key in `meta`. The name is empty where `meta` has none, which no object of an API server is without.
+    /// The key in `meta`. The name is empty where `meta` has none, which no object of an API server
+    /// is without.
     pub fn of(meta: &ObjectMeta) -> Self {
         Self::new(meta.namespace.as_deref(), meta.name.as_deref().unwrap_or_default())
     }
@@ -60,8 +62,9 @@ impl fmt::Debug for Key {
 
 /// A `resourceVersion` as the number it is.
 ///
-/// The API server promises no order between versions, but etcd's revisions are what every kube-apiserver serves, and since Kubernetes 1.35
-/// (KEP-5504) their order is part of the contract. Versions that are no number are faults, never guesses.
+/// The API server promises no order between versions, but etcd's revisions are what every
+/// kube-apiserver serves, and since Kubernetes 1.35 (KEP-5504) their order is part of the contract.
+/// Versions that are no number are faults, never guesses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 

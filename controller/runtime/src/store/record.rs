@@ -8,16 +8,18 @@ use serde_json::value::RawValue;
 
 /// A type that a [`Store`](super::Store) can hold.
 ///
-/// Every typed Kubernetes resource (`DynamicType = ()`) is one. Stages that need less implement it for a type of their own that holds just
-/// what they read.
+/// Every typed Kubernetes resource (`DynamicType = ()`) is one. Stages that need less implement it
+/// for a type of their own that holds just what they read.
 pub trait Record: Send + Sync + Sized + 'static {
-    /// Reads one object. The error is one line that says what is wrong with it; it must not quote the content, which may be secret.
+    /// Reads one object. The error is one line that says what is wrong with it; it must not quote
+    /// the content, which may be secret.
     fn decode(resource: &ApiResource, raw: &RawValue) -> Result<Self, String>;
 
     /// The object's metadata; name, namespace, uid and resourceVersion must be there.
     fn meta(&self) -> &ObjectMeta;
 
-    /// Drops what no reader of the store needs. Called for objects that come as replies; `decode` must do the same.
+    /// Drops what no reader of the store needs. Called for objects that come as replies; `decode`
+    /// must do the same.
     fn prune(&mut self) {}
 }
 

@@ -1,30 +1,52 @@
-//! What is known of one kind of object, from two sources that race: the *feed* (list, then watch) and the *replies* to our own requests.
+//! What is known of one kind of object, from two sources that race: the *feed* (list, then watch)
+//! and the *replies* to our own requests.
 //!
-//! This is a pure data structure: no locks, no clock, no waiting. [`Store`](super::Store) wraps it for use by many tasks.
+//! This is a pure data structure: no locks, no clock, no waiting. [`Store`](super::Store) wraps it
+//! for use by many tasks.
 //!
 //! # The rules
 //!
-//! etcd gives every change of every object one number, and a watch delivers the changes of a kind in that order. So the feed has a
-//! *progress* `P`, and what the feed says is the exact state of the server at one revision (right after a list: at the list's revision `L`,
-//! of which `P` is a lower bound because kube's watcher does not pass `L` on). A reply is used only where it is *ahead* of the feed:
+//! etcd gives every change of every object one number, and a watch delivers the changes of a kind
+//! in that order. So the feed has a *progress* `P`: what it has said is the exact state of the
+//! server at one revision. (Right after a list that is the list's revision `L`, of which `P` is
+//! only a lower bound, because kube's watcher does not pass `L` on. The first event after the list
+//! is above `L`, and from then on `P` is exact.) A reply is used only where it is *ahead* of the
+//! feed:
 //!
-//! 1. **A reply at or below `P` says nothing new.** The feed has been there; if it shows nothing, the object is gone. Dropped.
-//! 2. **A reply above `P` lies over the feed** until the feed reaches it. When the feed passes its revision, the feed has either shown the same or a later state of that key,
-//!    or proven that the object was already gone when the list was made. Either way the feed wins, and the view never goes back in time.
-//! 3. **A delete reply buries a uid.** Whatever either source still says of that uid is not shown. The grave is removed when the feed
-//!    has provably passed the deletion, from where on rule 1 does the work.
-//! 4. **A list proves absence for what was known before it was asked for**: it is a quorum read, so `L` is at or above everything
-//!    that had been delivered when the request left. Replies recorded *after* [`Table::list_begins`] may be newer than `L`; they stay ahead until rule 2 decides.
-//!    On a quiet kind no event may come to decide it: [`Table::pending`] names such entries, and one GET each settles them ([`Table::confirm`]).
-//! 5. **What a list no longer shows leaves a grave until the first event after it**, since only that event proves a `P` above `L`;
-//!    without it a very late reply could raise the dead.
-//! 6. **A server that contradicts itself has been restored from a backup** (an item older than what the feed had shown, an event below `P`): the next list is believed
-//!    as it stands, and the caller is told ([`Verdict::Rewound`]).
+//! 1. **A reply at or below `P` says nothing new.** The feed has been there; if it shows nothing,
+//!    the object is gone. The reply is dropped.
+//! 2. **A reply above `P` lies over the feed until the feed has passed it.** By then the feed has
+//!    shown the same or a later state of that key, or has proven that the object was gone already
+//!    when the list was made. Either way the feed is right, and nothing goes back in time.
+//! 3. **A delete reply buries a uid.** Whatever either source still says of that uid is not shown.
+//!    The grave is levelled when the feed has provably passed the deletion; from there on rule 1
+//!    does its work.
+//! 4. **A list proves absence for what was known before it was asked for.** It is a quorum read, so
+//!    `L` is not below anything that had been delivered when the request left. Replies recorded
+//!    after [`Table::list_begins`] may be newer than `L`: they stay ahead until rule 2 decides. On
+//!    a quiet kind no event may come to decide it; [`Table::pending`] names such entries, and one
+//!    read each settles them ([`Table::confirm`]).
+//! 5. **What a list shows to be gone is remembered until the first event after it**: only that
+//!    event lifts `P` above `L`, and until then a very late reply could raise the dead. A reply
+//!    that was ahead leaves its revision behind as a mark below which nothing is news.
+//! 6. **A server that contradicts itself was restored from a backup.** An item older than what the
+//!    feed had shown, an object that a delete was answered for, an event at or below `P`: the list
+//!    is believed as it stands, older knowledge is forgotten, and the caller is told
+//!    ([`Verdict::Rewound`]).
 //!
-//! What follows from them, and what the tests hold: per (key, uid) the view never goes back; a uid known to be deleted never shows
-//! again; an object that exists and was shown stays shown; once everything in flight has arrived, the view is the server's state.
+//! What follows from them, and what the tests hold over random histories: what is shown of a name
+//! never goes back to an older revision; a uid that is known to be deleted never shows again; an
+//! object that exists and was shown stays shown; a reply is visible from the moment it is recorded;
+//! once everything in flight has arrived, the view is the server's state and nothing else is
+//! remembered.
 //!
-//! The rules need lists that are quorum reads and are asked for after `list_begins`. [`watch`](crate::watch) sees to both.
+//! # What they need
+//!
+//! Lists are quorum reads and are asked for after `list_begins`; [`watch`](crate::watch) sees to
+//! both. Where the feed has a selector, "deleted" includes "left the selection", and an object may
+//! come back with the same uid. That is handled, except that such an object may be hidden or shown
+//! for the moment that the feed needs to catch up if it leaves and returns while replies of ours
+//! about it are under way.
 
 mod graves;
 mod list;
@@ -36,7 +58,8 @@ use self::graves::{Grave, Graves, Waits};
 use self::list::Listing;
 use super::{Key, Revision, Uid};
 
-/// A change of the view of one key. `old` and `new` may be different incarnations (uids) of the name.
+/// A change of the view of one key. `old` and `new` may be different incarnations (uids) of the
+/// name.
 #[derive(Debug)]
 pub struct Change<T> {
     /// The key that changed.
@@ -86,9 +109,11 @@ pub enum Verdict {
     Accepted,
     /// The table knew as much or more; nothing changed.
     Stale,
-    /// The feed broke its order (a revision at or below its progress): list again, the table will believe that list.
+    /// The feed broke its order (a revision at or below its progress): list again, the table will
+    /// believe that list.
     Relist,
-    /// The list contradicts what the server had said before: it was taken as the truth, everything older was forgotten.
+    /// The list contradicts what the server had said before: it was taken as the truth, everything
+    /// older was forgotten.
     Rewound,
 }
 
@@ -140,7 +165,8 @@ pub struct Table<T> {
     shown: usize,
     /// `P`: every change up to here is in `feed` (rule 1). Rises only, but for rule 6.
     progress: Revision,
-    /// Lists begun so far; what was recorded in an earlier epoch is covered by the list of this one.
+    /// Lists begun so far; what was recorded in an earlier epoch is covered by the list of this
+    /// one.
     epoch: u64,
     listing: Option<Listing<T>>,
     synced: bool,
@@ -242,7 +268,8 @@ impl<T> Table<T> {
         outcome
     }
 
-    /// The feed says that an object was deleted, or has left the selection that the feed shows. Its `value` is not looked at.
+    /// The feed says that an object was deleted, or has left the selection that the feed shows. Its
+    /// `value` is not looked at.
     pub fn deleted(&mut self, seen: Observed<T>) -> Outcome<T> {
         if let Some(outcome) = self.refuse(&seen) {
             return outcome;
@@ -261,7 +288,8 @@ impl<T> Table<T> {
 
     /// A request of ours was answered with this object. Replies may come late and in any order.
     pub fn written(&mut self, key: &Key, uid: &Uid, revision: Revision, value: Arc<T>) -> Outcome<T> {
-        let newer = self.rows.get(key).and_then(|row| row.ahead.as_ref()).is_some_and(|ahead| ahead.revision >= revision);
+        let newer =
+            self.rows.get(key).and_then(|row| row.ahead.as_ref()).is_some_and(|ahead| ahead.revision >= revision);
         if revision <= self.progress || newer || self.graves.holds(uid) {
             return Outcome::of(Verdict::Stale);
         }
@@ -275,36 +303,33 @@ impl<T> Table<T> {
         outcome
     }
 
-    /// A delete request of ours has finished: this uid is gone for ever. (Not: it was accepted and finalizers remain; that is [`Table::written`].)
+    /// A delete request of ours has finished: this uid is gone for ever. (Not: it was accepted and
+    /// finalizers remain; that is [`Table::written`].)
     pub fn removed(&mut self, key: &Key, uid: &Uid) -> Outcome<T> {
-        self.bury(key, uid, true)
-    }
-
-    /// `certain`: deleted for ever, and not just out of the selection of the feed.
-    fn bury(&mut self, key: &Key, uid: &Uid, certain: bool) -> Outcome<T> {
         if self.graves.holds(uid) {
             return Outcome::of(Verdict::Stale);
         }
         let row = self.rows.get(key);
-        let ahead = row.and_then(|row| row.ahead.as_ref()).filter(|ahead| ahead.uid == *uid).map(|ahead| ahead.revision);
+        let ahead =
+            row.and_then(|row| row.ahead.as_ref()).filter(|ahead| ahead.uid == *uid).map(|ahead| ahead.revision);
         let in_feed = row.is_some_and(|row| row.feed_is(uid));
         let epoch = self.epoch;
         let mut outcome = Outcome::of(if ahead.is_some() || in_feed { Verdict::Accepted } else { Verdict::Stale });
         let before = self.view_of(key);
         let waits = Waits::for_end(ahead, in_feed);
-        self.graves.dig(uid.clone(), Grave { key: key.clone(), epoch, certain, waits });
+        self.graves.dig(uid.clone(), Grave { key: key.clone(), epoch, certain: true, waits });
         self.edit_from(key, before, &mut outcome.changes, |row| {
             if let Some(ahead) = row.ahead.as_mut().filter(|ahead| ahead.uid == *uid) {
-                // An older incarnation in the feed must not show through.
+                // Not dropped: an older incarnation in the feed must not show through.
                 ahead.value = None;
-                ahead.epoch = epoch;
             }
         });
         outcome
     }
 
-    /// Written objects that the feed has not shown yet and no GET has confirmed. Normally an echo resolves them within milliseconds; what stays
-    /// for seconds should be read once and told to [`Table::confirm`]. Empty while a list is under way.
+    /// Written objects that the feed has not shown yet and no GET has confirmed. Normally an echo
+    /// resolves them within milliseconds; what stays for seconds should be read once and told to
+    /// [`Table::confirm`]. Empty while a list is under way.
     pub fn pending(&self) -> Vec<Pending> {
         if self.listing.is_some() || !self.synced {
             return Vec::new();
@@ -317,28 +342,40 @@ impl<T> Table<T> {
         .collect()
     }
 
-    /// The answer of a quorum read that was sent after `pending` was taken: the object, or `None` when there is none (or the feed does not select it).
-    ///
-    /// An answer that comes after another list was begun is not used: that list decides.
-    pub fn confirm(&mut self, pending: &Pending, found: Option<Observed<T>>) -> Outcome<T> {
-        if pending.epoch != self.epoch || self.listing.is_some() {
-            return Outcome::of(Verdict::Stale);
-        }
-        let Some(found) = found else {
-            let unchanged = self.rows.get(&pending.key).and_then(|row| row.ahead.as_ref()).is_some_and(|ahead| {
-                ahead.uid == pending.uid && ahead.revision == pending.revision && ahead.value.is_some()
-            });
-            return if unchanged { self.bury(&pending.key, &pending.uid, false) } else { Outcome::of(Verdict::Stale) };
-        };
+    /// The answer of a quorum read that was sent after `pending` was taken: what the feed selects
+    /// under that key at revision `at`.
+    pub fn confirm(&mut self, pending: &Pending, at: Revision, found: Option<Observed<T>>) -> Outcome<T> {
+        let Some(found) = found else { return self.absent(&pending.key, at) };
         let outcome = match found.value {
             Ok(value) => self.written(&found.key, &found.uid, found.revision, value),
             Err(_) => Outcome::of(Verdict::Stale), // the feed will report it
         };
-        // It exists after the list was made, and is not what the list showed: its last change is newer than the list, and its echo must come.
-        let ahead = self.rows.get_mut(&found.key).and_then(|row| row.ahead.as_mut());
-        if let Some(ahead) = ahead.filter(|ahead| ahead.uid == found.uid && ahead.revision == found.revision) {
+        // It exists after the list was made, and is not what the list showed: its last change is
+        // newer than the list, and its echo must come.
+        if pending.epoch == self.epoch
+            && self.listing.is_none()
+            && let Some(ahead) = self.rows.get_mut(&found.key).and_then(|row| row.ahead.as_mut())
+        {
             ahead.confirmed = true;
         }
+        outcome
+    }
+
+    /// At this revision there was nothing under `key`: whatever is older is over.
+    fn absent(&mut self, key: &Key, at: Revision) -> Outcome<T> {
+        let older = |ahead: &Ahead<T>| ahead.revision <= at && ahead.value.is_some();
+        if !self.rows.get(key).and_then(|row| row.ahead.as_deref()).is_some_and(older) {
+            return Outcome::of(Verdict::Stale);
+        }
+        let epoch = self.epoch;
+        let mut outcome = Outcome::of(Verdict::Accepted);
+        self.edit(key, &mut outcome.changes, |row| {
+            if let Some(ahead) = row.ahead.as_mut() {
+                ahead.value = None;
+                ahead.revision = at;
+                ahead.epoch = epoch;
+            }
+        });
         outcome
     }
 
@@ -400,7 +437,8 @@ impl<T> Table<T> {
         self.faults.values()
     }
 
-    /// Remembered deletions and entries ahead of the feed: bookkeeping that must stay small (for tests and metrics).
+    /// Remembered deletions and entries ahead of the feed: bookkeeping that must stay small (for
+    /// tests and metrics).
     pub fn remembered(&self) -> usize {
         self.graves.len() + self.ahead.len()
     }
@@ -423,7 +461,8 @@ impl<T> Table<T> {
         self.graves.first_event();
     }
 
-    /// Lets the feed win wherever it has caught up with a reply (rule 2), and levels graves that it has passed (rule 3).
+    /// Lets the feed win wherever it has caught up with a reply (rule 2), and levels graves that it
+    /// has passed (rule 3).
     fn pass(&mut self, changes: &mut Vec<Change<T>>) {
         while let Some((revision, key)) = self.ahead.first() {
             if *revision > self.progress {
@@ -436,7 +475,8 @@ impl<T> Table<T> {
         self.graves.pass(self.progress, |key, uid| rows.get(key).is_some_and(|row| row.feed_is(uid)));
     }
 
-    /// Records or clears the fault of a key; returns it when this version was not known to be unreadable.
+    /// Records or clears the fault of a key; returns it when this version was not known to be
+    /// unreadable.
     fn note_fault(&mut self, seen: &Observed<T>) -> Option<Fault> {
         match &seen.value {
             Ok(_) => {
@@ -444,7 +484,12 @@ impl<T> Table<T> {
                 None
             }
             Err(error) => {
-                let fault = Fault { key: seen.key.clone(), uid: seen.uid.clone(), revision: seen.revision, error: error.clone() };
+                let fault = Fault {
+                    key: seen.key.clone(),
+                    uid: seen.uid.clone(),
+                    revision: seen.revision,
+                    error: error.clone(),
+                };
                 let known = self.faults.insert(seen.key.clone(), fault.clone());
                 let news = known.is_none_or(|known| !known.same_version(&fault));
                 news.then_some(fault)
@@ -462,7 +507,13 @@ impl<T> Table<T> {
         self.edit_from(key, before, changes, edit);
     }
 
-    fn edit_from(&mut self, key: &Key, before: Option<Arc<T>>, changes: &mut Vec<Change<T>>, edit: impl FnOnce(&mut Row<T>)) {
+    fn edit_from(
+        &mut self,
+        key: &Key,
+        before: Option<Arc<T>>,
+        changes: &mut Vec<Change<T>>,
+        edit: impl FnOnce(&mut Row<T>),
+    ) {
         // Looked up with `get_mut` first: most edits meet an existing row and need no new key.
         if !self.rows.contains_key(key) {
             self.rows.insert(key.clone(), Row::default());
@@ -494,8 +545,8 @@ impl<T> Table<T> {
     }
 }
 
-/// The value to show for a version that the feed brought: what we have already, if it is the same version, so that an echo changes nothing;
-/// what was readable before, if the new version is not.
+/// The value to show for a version that the feed brought: what we have already, if it is the same
+/// version, so that an echo changes nothing; what was readable before, if the new version is not.
 fn newest<T>(row: &Row<T>, uid: &Uid, revision: Revision, value: Option<Arc<T>>) -> Option<Arc<T>> {
     let ahead = row.ahead.as_ref().filter(|ahead| ahead.uid == *uid);
     let slot = row.feed.as_ref().filter(|slot| slot.uid == *uid);

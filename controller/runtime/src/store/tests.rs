@@ -58,7 +58,8 @@ fn the_answer_to_the_last_finalizers_removal_is_the_end_of_the_object() {
 
 #[test]
 fn indexes_follow_every_change() {
-    let by_color = |object: &ConfigMap| object.metadata.labels.iter().flat_map(|labels| labels.values().cloned()).collect();
+    let by_color =
+        |object: &ConfigMap| object.metadata.labels.iter().flat_map(|labels| labels.values().cloned()).collect();
     let store = store();
     store.written(config_map("a", 1, "red"));
     let store = store.with_index("color", by_color);

@@ -18,13 +18,15 @@ use crate::store::{Key, Record, Revision, Uid};
 
 /// An object as its bytes, with just enough read to place it.
 ///
-/// Whatever JSON object the server sends, this takes it: [`watcher`](kube::runtime::watcher) fails a whole list page for one item
-/// that its type cannot read, and loses a watch event.
+/// Whatever JSON object the server sends, this takes it: [`watcher`](kube::runtime::watcher) fails
+/// a whole list page for one item that its type cannot read, and loses a watch event.
 ///
-/// The bytes get through kube's types untouched: `ObjectList` flattens only its type fields, so `items` are read from the
-/// text and not from serde's buffer; `WatchEvent` is adjacently tagged, so its `object` is read from the text as well **when `type`
-/// comes first**, as it does from every API server written in Go (the order of the struct). In the other order serde has buffered the object,
-/// where `RawValue` alone would fail; then it is written out again from the buffer ([`TextOrBuffer`]).
+/// The bytes get through kube's types untouched: `ObjectList` flattens only its type fields, so
+/// `items` are read from the text and not from serde's buffer; `WatchEvent` is adjacently tagged,
+/// so its `object` is read from the text as well **when `type` comes first**, as it does from every
+/// API server written in Go (the order of the struct). In the other order serde has buffered the
+/// object, where `RawValue` alone would fail; then it is written out again from the buffer
+/// ([`TextOrBuffer`]).
 #[derive(Clone)]
 pub struct Item {
     meta: ObjectMeta,
@@ -78,10 +80,12 @@ impl<'de> Deserialize<'de> for Item {
     }
 }
 
-/// What serde_json calls its raw value when it asks a deserializer for one. Should the name change one day, objects come through the buffer, slower but right.
+/// What serde_json calls its raw value when it asks a deserializer for one. Should the name change
+/// one day, objects come through the buffer, slower but right.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 
-/// Takes an object as text where serde_json reads from text, and writes it out again where serde has buffered it.
+/// Takes an object as text where serde_json reads from text, and writes it out again where serde
+/// has buffered it.
 struct TextOrBuffer;
 
 impl<'de> Visitor<'de> for TextOrBuffer {
@@ -124,7 +128,13 @@ struct Metadata<'a> {
 impl fmt::Debug for Item {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The content may be secret.
-        write!(f, "Item({}, version {:?}, {} bytes)", Key::of(&self.meta), self.meta.resource_version, self.raw.get().len())
+        write!(
+            f,
+            "Item({}, version {:?}, {} bytes)",
+            Key::of(&self.meta),
+            self.meta.resource_version,
+            self.raw.get().len()
+        )
     }
 }
 

@@ -43,10 +43,7 @@ mod tests {
         for upper in [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000] {
             let pause = pauses.next();
             let upper = Duration::from_millis(upper);
-            assert!(
-                pause >= upper / 2 && pause <= upper,
-                "{pause:?} is not within the upper half of {upper:?}"
-            );
+            assert!(pause >= upper / 2 && pause <= upper, "{pause:?} is not within the upper half of {upper:?}");
         }
         pauses.reset();
         assert!(pauses.next() <= Duration::from_millis(200));

@@ -1,4 +1,5 @@
-//! A model of an API server, of the ways its words take to the table, and of what the table may say at any time.
+//! A model of an API server, of the ways its words take to the table, and of what the table may say
+//! at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,11 +50,12 @@ enum Reply {
     Removed(Name, Serial),
 }
 
-/// A GET for a pending write: sent, then answered by the server, then received.
+/// A question about a pending write: sent, then answered by the server at a revision, then
+/// received.
 #[derive(Debug, Clone)]
 struct Get {
     pending: Pending,
-    answer: Option<Option<Content>>,
+    answer: Option<(u64, Option<Content>)>,
 }
 
 #[derive(Debug)]
@@ -87,8 +89,11 @@ pub(crate) struct World {
     shown: BTreeSet<Serial>,
     /// Uids of which the table has been told that they are gone for ever.
     gone: BTreeSet<Serial>,
-    /// Uids that have left the selection at some time. They may come back, and a table cannot tell their leaving from their end.
+    /// Uids that have left the selection at some time. They may come back, and a table cannot tell
+    /// their leaving from their end.
     left: BTreeSet<Serial>,
+    /// At which revision the table has been told that there is no object of this name.
+    absent: BTreeMap<Name, u64>,
     /// The newest reply that was delivered for each uid.
     answered: BTreeMap<Serial, u64>,
     /// Uids that the table showed when the present list was asked for.
@@ -128,6 +133,7 @@ impl World {
             shown: BTreeSet::new(),
             gone: BTreeSet::new(),
             left: BTreeSet::new(),
+            absent: BTreeMap::new(),
             answered: BTreeMap::new(),
             at_init: BTreeSet::new(),
             removals: 0,
@@ -160,7 +166,7 @@ impl World {
         let name = (detail % NAMES) as Name;
         let action = detail / NAMES % 8;
         let object = self.objects.get(&name).copied();
-        self.revision += 1 + u64::from(detail / 64 % 3 == 0); // other kinds use up revisions too
+        self.revision += 1 + u64::from((detail / 64).is_multiple_of(3)); // other kinds use up revisions too
         let revision = self.revision;
         match object {
             None => {
@@ -183,7 +189,8 @@ impl World {
                 self.answer(Content { name, uid: object.uid, revision: object.revision }, object.selected);
             }
             Some(object) => {
-                let selected = if self.mode == Mode::Selector && action == 3 { !object.selected } else { object.selected };
+                let selected =
+                    if self.mode == Mode::Selector && action == 3 { !object.selected } else { object.selected };
                 if !selected {
                     self.left.insert(object.uid);
                 }
@@ -225,7 +232,8 @@ impl World {
         match reply {
             Reply::Written(content) => {
                 let value = Arc::new(content);
-                let outcome = self.table.written(&key(content.name), &uid(content.uid), Revision(content.revision), value);
+                let outcome =
+                    self.table.written(&key(content.name), &uid(content.uid), Revision(content.revision), value);
                 self.take(outcome);
                 let answered = self.answered.entry(content.uid).or_default();
                 *answered = (*answered).max(content.revision);
@@ -245,12 +253,14 @@ impl World {
             Feed::Idle => self.relist(),
             Feed::Asked => {
                 let items = self.objects.iter().filter(|(_, object)| object.selected);
-                let items = items.map(|(name, object)| Content { name: *name, uid: object.uid, revision: object.revision }).collect();
+                let items = items
+                    .map(|(name, object)| Content { name: *name, uid: object.uid, revision: object.revision })
+                    .collect();
                 self.say(format_args!("list: snapshot at {}: {items:?}", self.revision));
                 self.feed = Feed::Listing { items, next: 0, at: self.revision };
             }
             Feed::Listing { items, next, at } => {
-                if detail % 16 == 0 {
+                if detail.is_multiple_of(16) {
                     return self.relist(); // the next page could not be read
                 }
                 if let Some(item) = items.get(*next).copied() {
@@ -281,7 +291,13 @@ impl World {
         self.take(outcome);
         for item in items {
             let shown = self.newest.get(&item.name).copied().unwrap_or_default();
-            assert!(shown >= item.revision || !self.readable(item.revision) || self.gone.contains(&item.uid), "the list had {item:?}, {shown} is shown");
+            assert!(
+                shown >= item.revision
+                    || !self.readable(item.revision)
+                    || self.gone.contains(&item.uid)
+                    || self.absent.get(&item.name).is_some_and(|absent| *absent >= item.revision),
+                "the list had {item:?}, {shown} is shown"
+            );
         }
     }
 
@@ -324,14 +340,19 @@ impl World {
         let name = name_of(&self.gets[index].pending.key);
         if self.gets[index].answer.is_none() {
             let object = self.objects.get(&name).filter(|object| object.selected);
-            self.gets[index].answer = Some(object.map(|object| Content { name, uid: object.uid, revision: object.revision }));
+            let found = object.map(|object| Content { name, uid: object.uid, revision: object.revision });
+            self.gets[index].answer = Some((self.revision, found));
             return;
         }
         let get = self.gets.swap_remove(index);
-        let found = get.answer.flatten();
-        self.say(format_args!("got: {:?} for {:?}", found, get.pending));
+        let Some((at, found)) = get.answer else { return };
+        self.say(format_args!("got: {found:?} at {at} for {:?}", get.pending));
         let seen = found.map(|content| self.observe(content));
-        let outcome = self.table.confirm(&get.pending, seen);
+        let outcome = self.table.confirm(&get.pending, Revision(at), seen);
+        if found.is_none() && outcome.verdict == Verdict::Accepted {
+            let absent = self.absent.entry(name).or_default();
+            *absent = (*absent).max(at);
+        }
         self.take(outcome);
     }
 
@@ -357,6 +378,8 @@ impl World {
                     let left = self.left.contains(&new.uid);
                     assert!(left || new.revision >= *newest, "{} shows after {newest}", new.revision);
                     *newest = new.revision.max(*newest);
+                    let absent = self.absent.get(&name).copied().unwrap_or_default();
+                    assert!(new.revision > absent, "{} shows, and at {absent} there was none", new.revision);
                     self.shown.insert(new.uid);
                     self.mirror.insert(name, *new);
                 }

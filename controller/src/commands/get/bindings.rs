@@ -3,21 +3,13 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pando_api::work::{
-    ClusterResourceBinding, ResourceBinding, ResourceBindingSpec, ResourceBindingStatus,
-    TargetCluster,
+    ClusterResourceBinding, ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, TargetCluster,
 };
 
 use super::super::table::{Table, age};
 use super::{complaint, condition, created};
 
-const COLUMNS: [&str; 6] = [
-    "NAMESPACE",
-    "NAME",
-    "SCHEDULED",
-    "FULLYAPPLIED",
-    "CLUSTERS",
-    "AGE",
-];
+const COLUMNS: [&str; 6] = ["NAMESPACE", "NAME", "SCHEDULED", "FULLYAPPLIED", "CLUSTERS", "AGE"];
 const WIDE: [&str; 3] = ["TEMPLATE", "REPLICAS", "MESSAGE"];
 
 /// A binding of either scope; both share spec and status.
@@ -30,20 +22,12 @@ pub(super) struct Row<'a> {
 impl<'a> Row<'a> {
     /// A binding of a template with a namespace.
     pub(super) fn namespaced(binding: &'a ResourceBinding) -> Self {
-        Self {
-            meta: &binding.metadata,
-            spec: &binding.spec,
-            status: binding.status.as_ref(),
-        }
+        Self { meta: &binding.metadata, spec: &binding.spec, status: binding.status.as_ref() }
     }
 
     /// A binding of a template without one.
     pub(super) fn cluster_scoped(binding: &'a ClusterResourceBinding) -> Self {
-        Self {
-            meta: &binding.metadata,
-            spec: &binding.spec,
-            status: binding.status.as_ref(),
-        }
+        Self { meta: &binding.metadata, spec: &binding.spec, status: binding.status.as_ref() }
     }
 }
 
@@ -61,10 +45,7 @@ pub(super) fn table(rows: Vec<Row<'_>>, wide: bool, now: Timestamp) -> String {
 }
 
 fn cells(row: &Row<'_>, wide: bool, now: Timestamp) -> Vec<String> {
-    let conditions = row
-        .status
-        .map(|status| status.conditions.as_slice())
-        .unwrap_or_default();
+    let conditions = row.status.map(|status| status.conditions.as_slice()).unwrap_or_default();
     let mut cells = vec![
         row.meta.namespace.clone().unwrap_or_default(),
         row.meta.name.clone().unwrap_or_default(),
@@ -76,10 +57,7 @@ fn cells(row: &Row<'_>, wide: bool, now: Timestamp) -> Vec<String> {
     if wide {
         let resource = &row.spec.resource;
         cells.extend([
-            format!(
-                "{}/{} {}",
-                resource.api_version, resource.kind, resource.name
-            ),
+            format!("{}/{} {}", resource.api_version, resource.kind, resource.name),
             row.spec.replicas.to_string(),
             complaint(conditions),
         ]);

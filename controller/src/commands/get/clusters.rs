@@ -31,11 +31,7 @@ fn cells(cluster: &Cluster, wide: bool, now: Timestamp) -> Vec<String> {
         status.kubernetes_version.clone(),
         format!("{:?}", cluster.spec.sync_mode),
         // kubectl has no column for it either, but nothing else explains a cluster that gets no work.
-        if leaving {
-            format!("{ready},Leaving")
-        } else {
-            ready.to_owned()
-        },
+        if leaving { format!("{ready},Leaving") } else { ready.to_owned() },
         age(created(&cluster.metadata), now),
     ];
     if wide {

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use serde_json::json;
 
@@ -51,10 +46,7 @@ fn binding(namespace: &str, name: &str, clusters: Value, scheduled: &str) -> Res
 
 #[test]
 fn clusters_have_karmadas_columns() {
-    let clusters = [
-        cluster("bj-prod", ready("True", "ClusterReady", "")),
-        cluster("sh-prod", Value::Null),
-    ];
+    let clusters = [cluster("bj-prod", ready("True", "ClusterReady", "")), cluster("sh-prod", Value::Null)];
     insta::assert_snapshot!(clusters::table(&clusters, false, now()), @r"
     NAME      VERSION   MODE   READY     AGE
     bj-prod   v1.36.4   Push   True      5m
@@ -64,10 +56,7 @@ fn clusters_have_karmadas_columns() {
 
 #[test]
 fn the_wide_form_says_why_a_cluster_is_not_ready() {
-    let clusters = [cluster(
-        "bj-prod",
-        ready("False", "ClusterNotReachable", "connection refused"),
-    )];
+    let clusters = [cluster("bj-prod", ready("False", "ClusterNotReachable", "connection refused"))];
     insta::assert_snapshot!(clusters::table(&clusters, true, now()), @r"
     NAME      VERSION   MODE   READY   AGE   ZONES   REGION   PROVIDER   API-ENDPOINT            MESSAGE
     bj-prod   v1.36.4   Push   False   5m    z1,z2   north    <none>     https://10.0.0.1:6443   ClusterNotReachable: connection refused
@@ -114,16 +103,10 @@ fn one_name_gives_the_object_and_several_give_a_list() {
         all_namespaces: false,
         output: Some(output),
     };
-    let one: Value =
-        serde_json::from_str(&shown().text(&args(&["bj-prod"], ListFormat::Json)).unwrap())
-            .unwrap();
+    let one: Value = serde_json::from_str(&shown().text(&args(&["bj-prod"], ListFormat::Json)).unwrap()).unwrap();
     assert_eq!(one["kind"], "Cluster");
-    let all: Value =
-        serde_json::from_str(&shown().text(&args(&[], ListFormat::Json)).unwrap()).unwrap();
-    assert_eq!(
-        (&all["kind"], &all["items"][0]["metadata"]["name"]),
-        (&json!("List"), &json!("bj-prod"))
-    );
+    let all: Value = serde_json::from_str(&shown().text(&args(&[], ListFormat::Json)).unwrap()).unwrap();
+    assert_eq!((&all["kind"], &all["items"][0]["metadata"]["name"]), (&json!("List"), &json!("bj-prod")));
     let names = shown().text(&args(&[], ListFormat::Name)).unwrap();
     assert_eq!(names, "cluster.cluster.karmada.io/bj-prod\n");
 }
@@ -131,20 +114,7 @@ fn one_name_gives_the_object_and_several_give_a_list() {
 #[test]
 fn a_name_that_does_not_exist_is_an_error() {
     let clusters = vec![cluster("bj-prod", Value::Null)];
-    let missing = named(
-        "clusters",
-        clusters.clone(),
-        &["bj-prod".into(), "xx".into()],
-    )
-    .unwrap_err();
-    assert!(
-        missing.to_string().starts_with("clusters \"xx\" not found"),
-        "{missing}"
-    );
-    assert_eq!(
-        named("clusters", clusters, &["bj-prod".into()])
-            .unwrap()
-            .len(),
-        1
-    );
+    let missing = named("clusters", clusters.clone(), &["bj-prod".into(), "xx".into()]).unwrap_err();
+    assert!(missing.to_string().starts_with("clusters \"xx\" not found"), "{missing}");
+    assert_eq!(named("clusters", clusters, &["bj-prod".into()]).unwrap().len(), 1);
 }

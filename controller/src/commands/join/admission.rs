@@ -34,17 +34,13 @@ pub(crate) enum Refusal {
     #[error("this kubeconfig leads to the hub itself: a federation cannot be its own member")]
     Hub,
     /// One cluster under two names would get its work twice.
-    #[error(
-        "this cluster is joined already as {name:?}: use that name, or `pando unjoin {name}` first"
-    )]
+    #[error("this cluster is joined already as {name:?}: use that name, or `pando unjoin {name}` first")]
     OtherName {
         /// The name it has.
         name: String,
     },
     /// The name belongs to another cluster.
-    #[error(
-        "cluster {name:?} is another cluster (id {id}): choose another name, or `pando unjoin {name}` first"
-    )]
+    #[error("cluster {name:?} is another cluster (id {id}): choose another name, or `pando unjoin {name}` first")]
     NameTaken {
         /// The name asked for.
         name: String,
@@ -52,9 +48,7 @@ pub(crate) enum Refusal {
         id: String,
     },
     /// The old registration is still being cleaned up.
-    #[error(
-        "cluster {name:?} is leaving the federation: try again when `pando get clusters` no longer shows it"
-    )]
+    #[error("cluster {name:?} is leaving the federation: try again when `pando get clusters` no longer shows it")]
     Leaving {
         /// The name asked for.
         name: String,
@@ -90,14 +84,9 @@ pub(super) fn decide(
     if id == federation {
         return Err(Refusal::Hub);
     }
-    let Some(same_name) = joined
-        .iter()
-        .find(|cluster| cluster.name_any() == name.as_ref())
-    else {
+    let Some(same_name) = joined.iter().find(|cluster| cluster.name_any() == name.as_ref()) else {
         return match joined.iter().find(|cluster| cluster.spec.id == id.0) {
-            Some(other) => Err(Refusal::OtherName {
-                name: other.name_any(),
-            }),
+            Some(other) => Err(Refusal::OtherName { name: other.name_any() }),
             None => Ok(Admission::New),
         };
     };
@@ -106,10 +95,7 @@ pub(super) fn decide(
         return Err(Refusal::Leaving { name });
     }
     if same_name.spec.id != id.0 {
-        return Err(Refusal::NameTaken {
-            name,
-            id: same_name.spec.id.clone(),
-        });
+        return Err(Refusal::NameTaken { name, id: same_name.spec.id.clone() });
     }
     if same_name.spec.sync_mode == SyncMode::Pull {
         return Err(Refusal::Pull { name });

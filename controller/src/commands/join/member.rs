@@ -1,6 +1,7 @@
 //! The member's side of joining: a namespace, two accounts, one role, two tokens.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -20,6 +21,10 @@ use crate::args::JoinArgs;
 
 /// How long a token should live; the member may cut it short. The controller renews it long before.
 const TOKEN_SECONDS: i64 = 24 * 3600;
+
+/// How long to wait for a namespace that an earlier unjoin deleted.
+const LEAVING_TRIES: usize = 15;
+const LEAVING_PAUSE: Duration = Duration::from_secs(2);
 
 /// The account for impersonating users, shared by all federations that know the member.
 pub(in crate::commands) const IMPERSONATOR: &str = "karmada-impersonator";
@@ -47,20 +52,10 @@ pub(super) struct Tokens {
 }
 
 /// Checks that no other federation acts under the same account name.
-pub(super) async fn claimable(
-    member: &Member,
-    args: &JoinArgs,
-    federation: &ClusterId,
-) -> Result<(), Error> {
+pub(super) async fn claimable(member: &Member, args: &JoinArgs, federation: &ClusterId) -> Result<(), Error> {
     let namespace = &args.member.cluster_namespace;
-    let found = member
-        .find(
-            &member.within::<ServiceAccount>(namespace),
-            &account(&args.name),
-        )
-        .await?;
-    let owner =
-        found.and_then(|account| account.annotations().get(annotations::FEDERATION).cloned());
+    let found = member.find(&member.within::<ServiceAccount>(namespace), &account(&args.name)).await?;
+    let owner = found.and_then(|account| account.annotations().get(annotations::FEDERATION).cloned());
     match owner {
         Some(other) if other != federation.0 => Err(Refusal::OtherFederation {
             federation: other,
@@ -73,38 +68,21 @@ pub(super) async fn claimable(
 }
 
 /// Creates or refreshes everything the controller needs in the member.
-pub(super) async fn prepare(
-    member: &Member,
-    args: &JoinArgs,
-    federation: &ClusterId,
-) -> Result<Tokens, Error> {
+pub(super) async fn prepare(member: &Member, args: &JoinArgs, federation: &ClusterId) -> Result<Tokens, Error> {
     let namespace = args.member.cluster_namespace.as_str();
     ensure_namespace(member, namespace, federation).await?;
 
     let account = account(&args.name);
     for name in [account.as_str(), IMPERSONATOR] {
         let api = member.within::<ServiceAccount>(namespace);
-        member
-            .apply(&api, &service_account(name, namespace, federation))
-            .await?;
+        member.apply(&api, &service_account(name, namespace, federation)).await?;
     }
-    terminal::progress(format_args!(
-        "member: service accounts {account} and {IMPERSONATOR} are in {namespace}"
-    ));
+    terminal::progress(format_args!("member: service accounts {account} and {IMPERSONATOR} are in {namespace}"));
 
     let role = role(&args.name);
-    member
-        .apply(&member.all(), &cluster_role(&role, federation))
-        .await?;
-    member
-        .apply(
-            &member.all(),
-            &cluster_role_binding(&role, &account, namespace, federation),
-        )
-        .await?;
-    terminal::progress(format_args!(
-        "member: cluster role {role} is bound to {account}"
-    ));
+    member.apply(&member.all(), &cluster_role(&role, federation)).await?;
+    member.apply(&member.all(), &cluster_role_binding(&role, &account, namespace, federation)).await?;
+    terminal::progress(format_args!("member: cluster role {role} is bound to {account}"));
 
     let tokens = Tokens {
         controller: token(member, namespace, &account).await?,
@@ -118,50 +96,44 @@ pub(super) async fn prepare(
 }
 
 /// An existing namespace stays as it is: only what this federation made may it remove later.
-async fn ensure_namespace(
-    member: &Member,
-    name: &str,
-    federation: &ClusterId,
-) -> Result<(), RequestError> {
+async fn ensure_namespace(member: &Member, name: &str, federation: &ClusterId) -> Result<(), Error> {
     let api = member.all::<Namespace>();
-    if member.find(&api, name).await?.is_some() {
-        return Ok(());
+    for _ in 0..LEAVING_TRIES {
+        match member.find(&api, name).await? {
+            Some(found) if found.metadata.deletion_timestamp.is_some() => {
+                terminal::progress(format_args!("member: waiting: namespace {name} is being deleted"));
+                member.pause(LEAVING_PAUSE).await?;
+            }
+            Some(_) => return Ok(()),
+            None => return Ok(create_namespace(member, name, federation).await?),
+        }
     }
-    let namespace = Namespace {
-        metadata: ours(name, None, federation),
-        ..Namespace::default()
-    };
-    match member.create(&api, &namespace).await {
+    Err(Error::NamespaceLeaving { name: name.to_owned() })
+}
+
+async fn create_namespace(member: &Member, name: &str, federation: &ClusterId) -> Result<(), RequestError> {
+    let namespace = Namespace { metadata: ours(name, None, federation), ..Namespace::default() };
+    match member.create(&member.all(), &namespace).await {
         // Someone else was faster; theirs does as well.
         Err(RequestError::Refused { code: 409, .. }) => Ok(()),
-        created => {
-            created.map(|_| terminal::progress(format_args!("member: namespace {name} created")))
-        }
+        created => created.map(|_| terminal::progress(format_args!("member: namespace {name} created"))),
     }
 }
 
 async fn token(member: &Member, namespace: &str, account: &str) -> Result<Token, Error> {
     let api = member.within::<ServiceAccount>(namespace);
     let wish = TokenRequest {
-        spec: TokenRequestSpec {
-            expiration_seconds: Some(TOKEN_SECONDS),
-            ..TokenRequestSpec::default()
-        },
+        spec: TokenRequestSpec { expiration_seconds: Some(TOKEN_SECONDS), ..TokenRequestSpec::default() },
         ..TokenRequest::default()
     };
     let params = PostParams::default();
     let request = api.create_token_request(account, &params, &wish);
-    let answer = member
-        .request::<ServiceAccount, _>("request a token for", &api, account, request)
-        .await?;
+    let answer = member.request::<ServiceAccount, _>("request a token for", &api, account, request).await?;
     let status = answer.status.ok_or_else(|| Error::Nonsense {
         side: "member",
         what: format!("no token for service account {namespace}/{account}"),
     })?;
-    Ok(Token {
-        secret: status.token,
-        expires: status.expiration_timestamp.0,
-    })
+    Ok(Token { secret: status.token, expires: status.expiration_timestamp.0 })
 }
 
 /// Name, Karmada's system label, and the record of which federation made it.
@@ -169,23 +141,14 @@ fn ours(name: &str, namespace: Option<&str>, federation: &ClusterId) -> ObjectMe
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: namespace.map(str::to_owned),
-        labels: Some(BTreeMap::from([(
-            labels::SYSTEM.to_owned(),
-            "true".to_owned(),
-        )])),
-        annotations: Some(BTreeMap::from([(
-            annotations::FEDERATION.to_owned(),
-            federation.0.clone(),
-        )])),
+        labels: Some(BTreeMap::from([(labels::SYSTEM.to_owned(), "true".to_owned())])),
+        annotations: Some(BTreeMap::from([(annotations::FEDERATION.to_owned(), federation.0.clone())])),
         ..ObjectMeta::default()
     }
 }
 
 fn service_account(name: &str, namespace: &str, federation: &ClusterId) -> ServiceAccount {
-    ServiceAccount {
-        metadata: ours(name, Some(namespace), federation),
-        ..ServiceAccount::default()
-    }
+    ServiceAccount { metadata: ours(name, Some(namespace), federation), ..ServiceAccount::default() }
 }
 
 /// Karmada 1.19 behaviour: every verb on every resource, because users may propagate any kind;
@@ -195,28 +158,14 @@ fn cluster_role(name: &str, federation: &ClusterId) -> ClusterRole {
     ClusterRole {
         metadata: ours(name, None, federation),
         rules: Some(vec![
-            PolicyRule {
-                api_groups: any(),
-                resources: any(),
-                verbs: vec!["*".to_owned()],
-                ..PolicyRule::default()
-            },
-            PolicyRule {
-                non_resource_urls: any(),
-                verbs: vec!["get".to_owned()],
-                ..PolicyRule::default()
-            },
+            PolicyRule { api_groups: any(), resources: any(), verbs: vec!["*".to_owned()], ..PolicyRule::default() },
+            PolicyRule { non_resource_urls: any(), verbs: vec!["get".to_owned()], ..PolicyRule::default() },
         ]),
         ..ClusterRole::default()
     }
 }
 
-fn cluster_role_binding(
-    role: &str,
-    account: &str,
-    namespace: &str,
-    federation: &ClusterId,
-) -> ClusterRoleBinding {
+fn cluster_role_binding(role: &str, account: &str, namespace: &str, federation: &ClusterId) -> ClusterRoleBinding {
     ClusterRoleBinding {
         metadata: ours(role, None, federation),
         role_ref: RoleRef {

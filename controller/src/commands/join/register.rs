@@ -63,15 +63,8 @@ pub(super) async fn register(
     if known.is_none() {
         store(hub, args, address, tokens, Some(&cluster)).await?;
     }
-    let done = if known.is_none() {
-        "created"
-    } else {
-        "refreshed"
-    };
-    terminal::progress(format_args!(
-        "hub: cluster {} {done}, push mode, {}",
-        args.name, address.endpoint
-    ));
+    let done = if known.is_none() { "created" } else { "refreshed" };
+    terminal::progress(format_args!("hub: cluster {} {done}, push mode, {}", args.name, address.endpoint));
     Ok(cluster)
 }
 
@@ -83,19 +76,14 @@ async fn ensure_namespace(hub: &Hub, name: &str) -> Result<(), RequestError> {
     let namespace = Namespace {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
-            labels: Some(BTreeMap::from([(
-                labels::SYSTEM.to_owned(),
-                "true".to_owned(),
-            )])),
+            labels: Some(BTreeMap::from([(labels::SYSTEM.to_owned(), "true".to_owned())])),
             ..ObjectMeta::default()
         },
         ..Namespace::default()
     };
     match hub.create(&api, &namespace).await {
         Err(RequestError::Refused { code: 409, .. }) => Ok(()),
-        created => {
-            created.map(|_| terminal::progress(format_args!("hub: namespace {name} created")))
-        }
+        created => created.map(|_| terminal::progress(format_args!("hub: namespace {name} created"))),
     }
 }
 
@@ -138,10 +126,7 @@ pub(super) fn secret(
     if let Some(bundle) = ca_bundle {
         data.insert("caBundle".to_owned(), bytes(bundle));
     }
-    let expires = (
-        annotations::TOKEN_EXPIRES.to_owned(),
-        token.expires.to_string(),
-    );
+    let expires = (annotations::TOKEN_EXPIRES.to_owned(), token.expires.to_string());
     Secret {
         metadata: ObjectMeta {
             name: Some(name),
@@ -162,12 +147,8 @@ fn owned_by(cluster: &Cluster) -> Option<OwnerReference> {
 
 /// Sets what joining knows and leaves the rest, such as taints, as it is.
 pub(super) fn describe(spec: &mut ClusterSpec, args: &JoinArgs, address: &Address, id: &ClusterId) {
-    let reference = |name: String| {
-        Some(LocalSecretReference {
-            namespace: args.member.cluster_namespace.clone(),
-            name,
-        })
-    };
+    let reference =
+        |name: String| Some(LocalSecretReference { namespace: args.member.cluster_namespace.clone(), name });
     spec.id = id.0.clone();
     spec.sync_mode = SyncMode::Push;
     spec.api_endpoint = address.endpoint.as_str().to_owned();

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use clap::Parser as _;
 use pando_api::cluster::{ClusterSpec, SyncMode};
@@ -25,13 +20,12 @@ fn joined(name: &str, id: &str, mode: SyncMode) -> Cluster {
     cluster
 }
 
-fn decided(name: &str, member: &str, joined: &[Cluster]) -> Result<Admission, Refusal> {
-    decide(
-        &ClusterName::parse(name).unwrap(),
-        &id(member),
-        &id("hub"),
-        joined,
-    )
+fn name(text: &str) -> ClusterName {
+    ClusterName::parse(text).unwrap()
+}
+
+fn decided(text: &str, member: &str, joined: &[Cluster]) -> Result<Admission, Refusal> {
+    decide(&name(text), &id(member), &id("hub"), joined)
 }
 
 #[test]
@@ -43,26 +37,16 @@ fn an_unknown_cluster_under_a_free_name_is_new() {
 #[test]
 fn joining_again_refreshes() {
     let others = [joined("bj-prod", "a", SyncMode::Push)];
-    assert!(
-        matches!(decided("bj-prod", "a", &others), Ok(Admission::Refresh(known)) if *known == others[0])
-    );
+    assert!(matches!(decided("bj-prod", "a", &others), Ok(Admission::Refresh(known)) if *known == others[0]));
 }
 
 #[test]
 fn one_cluster_has_one_name_and_one_name_one_cluster() {
     let others = [joined("bj-prod", "a", SyncMode::Push)];
-    assert_eq!(
-        decided("beijing", "a", &others).unwrap_err(),
-        Refusal::OtherName {
-            name: "bj-prod".into()
-        }
-    );
+    assert_eq!(decided("beijing", "a", &others).unwrap_err(), Refusal::OtherName { name: "bj-prod".into() });
     assert_eq!(
         decided("bj-prod", "z", &others).unwrap_err(),
-        Refusal::NameTaken {
-            name: "bj-prod".into(),
-            id: "a".into()
-        }
+        Refusal::NameTaken { name: "bj-prod".into(), id: "a".into() }
     );
 }
 
@@ -74,19 +58,11 @@ fn the_hub_does_not_join_itself() {
 #[test]
 fn a_leaving_or_pulled_cluster_is_left_alone() {
     let pulled = [joined("edge", "a", SyncMode::Pull)];
-    assert!(matches!(
-        decided("edge", "a", &pulled),
-        Err(Refusal::Pull { .. })
-    ));
+    assert!(matches!(decided("edge", "a", &pulled), Err(Refusal::Pull { .. })));
     let mut leaving = joined("bj-prod", "a", SyncMode::Push);
     leaving.metadata.deletion_timestamp =
-        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(
-            "2026-11-23T12:00:00Z".parse().unwrap(),
-        ));
-    assert!(matches!(
-        decided("bj-prod", "a", &[leaving]),
-        Err(Refusal::Leaving { .. })
-    ));
+        Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time("2026-11-23T12:00:00Z".parse().unwrap()));
+    assert!(matches!(decided("bj-prod", "a", &[leaving]), Err(Refusal::Leaving { .. })));
 }
 
 fn args(line: &str) -> JoinArgs {
@@ -108,9 +84,7 @@ fn address() -> Address {
 #[test]
 fn a_new_cluster_is_described_as_karmada_does() {
     let mut spec = ClusterSpec::default();
-    let args = args(
-        "pando join bj-prod --cluster-kubeconfig f --cluster-region north --cluster-zones z1,z2",
-    );
+    let args = args("pando join bj-prod --cluster-kubeconfig f --cluster-region north --cluster-zones z1,z2");
     register::describe(&mut spec, &args, &address(), &id("a"));
     assert_eq!(
         serde_json::to_value(&spec).unwrap(),
@@ -137,38 +111,20 @@ fn a_refresh_keeps_what_others_decided() {
     register::describe(&mut spec, &args, &address(), &id("a"));
     let spec = serde_json::to_value(&spec).unwrap();
     assert_eq!(spec["taints"][0]["key"], "k");
-    assert_eq!(
-        (&spec["region"], &spec["provider"]),
-        (&json!("north"), &json!("other"))
-    );
+    assert_eq!((&spec["region"], &spec["provider"]), (&json!("north"), &json!("other")));
     assert_eq!(spec["apiEndpoint"], "https://10.0.0.1:6443");
 }
 
 #[test]
 fn a_secret_says_when_its_token_ends_and_goes_with_its_cluster() {
-    let token = member::Token {
-        secret: "s3cret".into(),
-        expires: "2026-11-24T12:00:00Z".parse().unwrap(),
-    };
+    let token = member::Token { secret: "s3cret".into(), expires: "2026-11-24T12:00:00Z".parse().unwrap() };
     let mut owner = joined("bj-prod", "a", SyncMode::Push);
     owner.metadata.uid = Some("u".into());
-    let secret = register::secret(
-        "bj-prod".into(),
-        "karmada-cluster",
-        &token,
-        Some("PEM"),
-        Some(&owner),
-    );
+    let secret = register::secret("bj-prod".into(), "karmada-cluster", &token, Some("PEM"), Some(&owner));
     let secret: Value = serde_json::to_value(&secret).unwrap();
     assert_eq!(secret["type"], "Opaque");
-    assert_eq!(
-        secret["data"],
-        json!({"caBundle": "UEVN", "token": "czNjcmV0"})
-    );
-    assert_eq!(
-        secret["metadata"]["annotations"]["pando.io/token-expires"],
-        "2026-11-24T12:00:00Z"
-    );
+    assert_eq!(secret["data"], json!({"caBundle": "UEVN", "token": "czNjcmV0"}));
+    assert_eq!(secret["metadata"]["annotations"]["pando.io/token-expires"], "2026-11-24T12:00:00Z");
     assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], "u");
 }
 

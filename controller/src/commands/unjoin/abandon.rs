@@ -25,21 +25,13 @@ const TRIES: usize = 5;
 const FORGET: Duration = Duration::from_secs(5);
 
 /// Removes what holds the Cluster, without the member's consent.
-pub(super) async fn run(
-    ctx: &Ctx,
-    hub: &Hub,
-    name: &ClusterName,
-    cluster: &Cluster,
-) -> Result<(), Error> {
+pub(super) async fn run(ctx: &Ctx, hub: &Hub, name: &ClusterName, cluster: &Cluster) -> Result<(), Error> {
     announce(hub, cluster).await?;
     let execution = name.execution_namespace().to_string();
     let works: Vec<Work> = hub.list(&hub.within(&execution)).await?;
     for work in &works {
         release(hub, &hub.within::<Work>(&execution), work).await?;
-        terminal::progress(format_args!(
-            "hub: let go of work {}; its objects may stay in the member",
-            work.name_any()
-        ));
+        terminal::progress(format_args!("hub: let go of work {}; its objects may stay in the member", work.name_any()));
     }
     let namespaces = hub.all::<Namespace>();
     if let Some(namespace) = hub.find(&namespaces, &execution).await? {
@@ -62,9 +54,7 @@ async fn announce(hub: &Hub, cluster: &Cluster) -> Result<(), RequestError> {
     any_version.metadata.resource_version = None;
     let patch = json!({"metadata": {"annotations": {annotations::DETACH_FORCE: "true"}}});
     match hub.change(&hub.all::<Cluster>(), &any_version, patch).await {
-        Err(RequestError::Refused {
-            code: 404 | 409, ..
-        }) => Ok(()),
+        Err(RequestError::Refused { code: 404 | 409, .. }) => Ok(()),
         announced => announced.map(drop),
     }
 }
@@ -73,23 +63,14 @@ async fn announce(hub: &Hub, cluster: &Cluster) -> Result<(), RequestError> {
 async fn release<K: Object>(hub: &Hub, api: &Api<K>, object: &K) -> Result<(), RequestError> {
     let name = object.name_any();
     for _ in 0..TRIES {
-        let Some(now) = hub
-            .find(api, &name)
-            .await?
-            .filter(|now| now.uid() == object.uid())
-        else {
+        let Some(now) = hub.find(api, &name).await?.filter(|now| now.uid() == object.uid()) else {
             return Ok(());
         };
         if now.finalizers().is_empty() {
             return Ok(());
         }
-        match hub
-            .change(api, &now, json!({"metadata": {"finalizers": null}}))
-            .await
-        {
-            Err(RequestError::Refused {
-                code: 404 | 409, ..
-            }) => {}
+        match hub.change(api, &now, json!({"metadata": {"finalizers": null}})).await {
+            Err(RequestError::Refused { code: 404 | 409, .. }) => {}
             changed => return changed.map(drop),
         }
     }
@@ -107,11 +88,7 @@ async fn gone(ctx: &Ctx, hub: &Hub, cluster: &Cluster) -> Result<(), Error> {
         };
         if started.elapsed() >= FORGET {
             return Err(Error::StillThere {
-                left: super::Left {
-                    works: 0,
-                    namespace: String::new(),
-                    finalizers: now.finalizers().to_vec(),
-                },
+                left: super::Left { works: 0, namespace: String::new(), finalizers: now.finalizers().to_vec() },
                 name,
                 waited: started.elapsed(),
             });

@@ -14,22 +14,12 @@ use super::super::terminal;
 use crate::args::UnjoinArgs;
 
 /// Removes the accounts, the role and, if nothing else is in it, the namespace.
-pub(super) async fn run(
-    member: &Member,
-    args: &UnjoinArgs,
-    federation: &ClusterId,
-) -> Result<(), RequestError> {
+pub(super) async fn run(member: &Member, args: &UnjoinArgs, federation: &ClusterId) -> Result<(), RequestError> {
     let namespace = args.member.cluster_namespace.as_str();
     let role = role(&args.name);
     let account = account(&args.name);
     let accounts = member.within::<ServiceAccount>(namespace);
-    remove(
-        member,
-        &member.all::<ClusterRoleBinding>(),
-        &role,
-        federation,
-    )
-    .await?;
+    remove(member, &member.all::<ClusterRoleBinding>(), &role, federation).await?;
     remove(member, &member.all::<ClusterRole>(), &role, federation).await?;
     remove(member, &accounts, &account, federation).await?;
 
@@ -46,9 +36,7 @@ pub(super) async fn run(
     }
     remove(member, &accounts, IMPERSONATOR, federation).await?;
     if let Some(content) = content(member, namespace).await? {
-        terminal::progress(format_args!(
-            "member: namespace {namespace} stays: {content} is in it"
-        ));
+        terminal::progress(format_args!("member: namespace {namespace} stays: {content} is in it"));
         return Ok(());
     }
     remove(member, &member.all::<Namespace>(), namespace, federation).await
@@ -66,9 +54,7 @@ async fn remove<K: Object>(
         return Ok(());
     };
     if object.annotations().get(annotations::FEDERATION) != Some(&federation.0) {
-        terminal::progress(format_args!(
-            "member: {kind} {name} stays: this federation did not make it"
-        ));
+        terminal::progress(format_args!("member: {kind} {name} stays: this federation did not make it"));
         return Ok(());
     }
     member.delete(api, &object).await?;
@@ -90,8 +76,6 @@ async fn content(member: &Member, namespace: &str) -> Result<Option<String>, Req
 
 fn foreign<K: Object>(kind: &str, objects: &[K], builtin: &str) -> Option<String> {
     let leaving = |object: &K| object.meta().deletion_timestamp.is_some();
-    let found = objects
-        .iter()
-        .find(|object| object.name_any() != builtin && !leaving(object))?;
+    let found = objects.iter().find(|object| object.name_any() != builtin && !leaving(object))?;
     Some(format!("{kind} {}", found.name_any()))
 }

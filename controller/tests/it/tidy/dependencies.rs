@@ -19,31 +19,9 @@ const EDGES: [(&str, &[&str]); 11] = [
     ("pando-context", &["pando-context-macros"]),
     ("pando-context-macros", &[]),
     ("pando-runtime", &["pando-api", "pando-context"]),
-    (
-        "pando-member",
-        &["pando-api", "pando-context", "pando-runtime"],
-    ),
-    (
-        "pando-reconcilers",
-        &[
-            "pando-api",
-            "pando-context",
-            "pando-core",
-            "pando-member",
-            "pando-runtime",
-        ],
-    ),
-    (
-        "pando",
-        &[
-            "pando-api",
-            "pando-context",
-            "pando-core",
-            "pando-member",
-            "pando-reconcilers",
-            "pando-runtime",
-        ],
-    ),
+    ("pando-member", &["pando-api", "pando-context", "pando-runtime"]),
+    ("pando-reconcilers", &["pando-api", "pando-context", "pando-core", "pando-member", "pando-runtime"]),
+    ("pando", &["pando-api", "pando-context", "pando-core", "pando-member", "pando-reconcilers", "pando-runtime"]),
     ("pando-testkit", &["pando-context"]),
     (
         "pando-sim",
@@ -57,10 +35,7 @@ const EDGES: [(&str, &[&str]); 11] = [
             "pando-testkit",
         ],
     ),
-    (
-        "pando-e2e",
-        &["pando-api", "pando-context", "pando-testkit"],
-    ),
+    ("pando-e2e", &["pando-api", "pando-context", "pando-testkit"]),
 ];
 
 /// What any package may use in its tests.
@@ -70,61 +45,23 @@ const FOR_TESTS: [&str; 3] = ["pando-context", "pando-context-macros", "pando-te
 const PURE: [(&str, &[&str]); 3] = [
     ("pando-api", NO_IO),
     ("pando-core", NO_IO),
-    (
-        "pando-context",
-        &[
-            "kube",
-            "kube-client",
-            "kube-core",
-            "k8s-openapi",
-            "pando-api",
-            "pando-core",
-        ],
-    ),
+    ("pando-context", &["kube", "kube-client", "kube-core", "k8s-openapi", "pando-api", "pando-core"]),
 ];
 
-const NO_IO: &[&str] = &[
-    "tokio",
-    "hyper",
-    "tower",
-    "kube-client",
-    "kube-runtime",
-    "rand",
-    "uuid",
-];
+const NO_IO: &[&str] = &["tokio", "hyper", "tower", "kube-client", "kube-runtime", "rand", "uuid"];
 
 /// Stacks of which two generations in one process would not fit together.
-const SINGLE: [&str; 9] = [
-    "http",
-    "hyper",
-    "k8s-openapi",
-    "kube-client",
-    "kube-core",
-    "rustls",
-    "schemars",
-    "tokio",
-    "tower",
-];
+const SINGLE: [&str; 9] =
+    ["http", "hyper", "k8s-openapi", "kube-client", "kube-core", "rustls", "schemars", "tokio", "tower"];
 
 /// `cargo metadata` for the platform that runs the test: other platforms' packages may not be downloaded.
 static METADATA: LazyLock<Value> = LazyLock::new(|| {
     let cargo = env!("CARGO");
     let version = Command::new(cargo).arg("-vV").output().expect("cargo runs");
     let version = String::from_utf8(version.stdout).expect("text");
-    let host = version
-        .lines()
-        .find_map(|line| line.strip_prefix("host: "))
-        .expect("cargo -vV names its host");
+    let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("cargo -vV names its host");
     let output = Command::new(cargo)
-        .args([
-            "metadata",
-            "--format-version",
-            "1",
-            "--locked",
-            "--offline",
-            "--filter-platform",
-            host,
-        ])
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", host])
         .current_dir(tree::root())
         .output()
         .expect("cargo runs");
@@ -146,26 +83,17 @@ fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
 
 /// Packages of the workspace by name.
 fn members() -> BTreeMap<&'static str, &'static Value> {
-    let ids: BTreeSet<&str> = items(&METADATA, "workspace_members")
-        .filter_map(Value::as_str)
-        .collect();
+    let ids: BTreeSet<&str> = items(&METADATA, "workspace_members").filter_map(Value::as_str).collect();
     let ours = items(&METADATA, "packages").filter(|package| ids.contains(text(package, "id")));
-    ours.map(|package| (text(package, "name"), package))
-        .collect()
+    ours.map(|package| (text(package, "name"), package)).collect()
 }
 
 #[test]
 fn every_package_has_its_place() {
     let members = members();
     let known: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
-    let new = members
-        .keys()
-        .filter(|name| !known.contains(*name))
-        .map(|name| format!("{name} is not in the table"));
-    let gone = known
-        .iter()
-        .filter(|name| !members.contains_key(*name))
-        .map(|name| format!("{name} does not exist"));
+    let new = members.keys().filter(|name| !known.contains(*name)).map(|name| format!("{name} is not in the table"));
+    let gone = known.iter().filter(|name| !members.contains_key(*name)).map(|name| format!("{name} does not exist"));
     hold(
         "every package of the workspace is in the table of packages",
         SOURCE,
@@ -203,17 +131,11 @@ fn packages_depend_only_downwards() {
 
 #[test]
 fn decisions_cannot_reach_the_network_or_chance() {
-    let names: BTreeMap<&str, &str> = items(&METADATA, "packages")
-        .map(|p| (text(p, "id"), text(p, "name")))
-        .collect();
+    let names: BTreeMap<&str, &str> = items(&METADATA, "packages").map(|p| (text(p, "id"), text(p, "name"))).collect();
     let edges: BTreeMap<&str, Vec<&str>> = items(&METADATA["resolve"], "nodes")
         .map(|node| {
-            let normal = items(node, "deps")
-                .filter(|dep| items(dep, "dep_kinds").any(|kind| kind["kind"].is_null()));
-            (
-                text(node, "id"),
-                normal.map(|dep| text(dep, "pkg")).collect(),
-            )
+            let normal = items(node, "deps").filter(|dep| items(dep, "dep_kinds").any(|kind| kind["kind"].is_null()));
+            (text(node, "id"), normal.map(|dep| text(dep, "pkg")).collect())
         })
         .collect();
     let mut broken = Vec::new();
@@ -250,10 +172,7 @@ fn decisions_cannot_reach_the_network_or_chance() {
 fn there_is_one_generation_of_each_stack() {
     let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for package in items(&METADATA, "packages") {
-        versions
-            .entry(text(package, "name"))
-            .or_default()
-            .insert(text(package, "version"));
+        versions.entry(text(package, "name")).or_default().insert(text(package, "version"));
     }
     let twice = SINGLE.iter().filter_map(|name| {
         let found = versions.get(name)?;
@@ -271,17 +190,10 @@ fn there_is_one_generation_of_each_stack() {
 fn every_dependency_says_why_it_is_there() {
     let manifest = tree::text(Path::new("Cargo.toml")).expect("the root manifest");
     let reasons = tree::text(Path::new("docs/decisions/0003-dependencies.md")).unwrap_or_default();
-    let section = manifest
-        .split("[workspace.dependencies]")
-        .nth(1)
-        .unwrap_or_default();
+    let section = manifest.split("[workspace.dependencies]").nth(1).unwrap_or_default();
     let section = section.split("\n[").next().unwrap_or_default();
-    let names = section
-        .lines()
-        .filter_map(|line| line.split_once(" = "))
-        .map(|(name, _)| name.trim());
-    let silent = names
-        .filter(|name| !name.starts_with("pando") && !reasons.contains(&format!("| `{name}` |")));
+    let names = section.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name.trim());
+    let silent = names.filter(|name| !name.starts_with("pando") && !reasons.contains(&format!("| `{name}` |")));
     hold(
         "each dependency has a line that says why this one",
         "docs/decisions/0003-dependencies.md",

@@ -16,10 +16,7 @@ pub(super) struct Source {
 impl Source {
     /// Whether the whole file is tests.
     pub(super) fn is_test(&self) -> bool {
-        let in_tests = self
-            .file
-            .components()
-            .any(|part| part.as_os_str() == "tests");
+        let in_tests = self.file.components().any(|part| part.as_os_str() == "tests");
         in_tests || self.file.ends_with("tests.rs")
     }
 
@@ -30,27 +27,18 @@ impl Source {
 
     /// `file:line` of a byte offset in `code`.
     pub(super) fn place(&self, at: usize) -> String {
-        format!(
-            "{}:{}",
-            self.file.display(),
-            self.code[..at].matches('\n').count() + 1
-        )
+        format!("{}:{}", self.file.display(), self.code[..at].matches('\n').count() + 1)
     }
 
     /// Lines of code: neither blank nor comment nor test.
     pub(super) fn lines(&self) -> usize {
-        self.code
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .count()
+        self.code.lines().filter(|line| !line.trim().is_empty()).count()
     }
 }
 
 /// Every Rust file of the workspace.
 pub(super) fn all() -> Vec<Source> {
-    let rust = tree::files()
-        .into_iter()
-        .filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
+    let rust = tree::files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs"));
     rust.map(|file| {
         let text = tree::text(&file).expect("Rust is text");
         let code = without_test_modules(&blank(&text));
@@ -84,16 +72,11 @@ pub(super) fn blank(text: &str) -> String {
 }
 
 fn ends_word(bytes: &[u8], at: usize) -> bool {
-    at > 0
-        && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_')
-        && bytes[at - 1] != b'b'
+    at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_') && bytes[at - 1] != b'b'
 }
 
 fn line_end(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .position(|byte| *byte == b'\n')
-        .unwrap_or(bytes.len())
+    bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len())
 }
 
 fn block_comment(bytes: &[u8]) -> usize {
@@ -133,11 +116,7 @@ fn raw_string(bytes: &[u8]) -> usize {
 /// A character literal, or nothing for a lifetime.
 fn character(bytes: &[u8]) -> usize {
     match bytes {
-        [_, b'\\', ..] => bytes
-            .iter()
-            .skip(3)
-            .position(|byte| *byte == b'\'')
-            .map_or(0, |length| length + 4),
+        [_, b'\\', ..] => bytes.iter().skip(3).position(|byte| *byte == b'\'').map_or(0, |length| length + 4),
         _ => {
             let literal = String::from_utf8_lossy(&bytes[..bytes.len().min(8)]).into_owned();
             let mut chars = literal.chars().skip(1);
@@ -161,10 +140,7 @@ fn without_test_modules(code: &str) -> String {
             (_, Some(semicolon)) => semicolon + 1,
             _ => rest.len(),
         };
-        let blanked: String = rest[..end]
-            .chars()
-            .map(|c| if c == '\n' { '\n' } else { ' ' })
-            .collect();
+        let blanked: String = rest[..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
         out.replace_range(start..start + end, &blanked);
     }
     out
@@ -189,21 +165,16 @@ pub(super) fn block(code: &str) -> usize {
 /// Where the words start that `word` names, as whole words.
 pub(super) fn words<'a>(code: &'a str, word: &'a str) -> impl Iterator<Item = usize> + 'a {
     let is_word = |c: char| c.is_alphanumeric() || c == '_';
-    code.match_indices(word)
-        .map(|(at, _)| at)
-        .filter(move |at| {
-            let before = code[..*at].chars().next_back();
-            let after = code[at + word.len()..].chars().next();
-            !before.is_some_and(is_word)
-                && (!after.is_some_and(is_word) || !word.ends_with(is_word))
-        })
+    code.match_indices(word).map(|(at, _)| at).filter(move |at| {
+        let before = code[..*at].chars().next_back();
+        let after = code[at + word.len()..].chars().next();
+        !before.is_some_and(is_word) && (!after.is_some_and(is_word) || !word.ends_with(is_word))
+    })
 }
 
 /// The path of a file without its extension, as a module name.
 pub(super) fn stem(file: &Path) -> String {
-    file.file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned())
-        .unwrap_or_default()
+    file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 #[test]
@@ -218,9 +189,8 @@ fn the_lexer_sees_code_and_nothing_else() {
 
 #[test]
 fn test_modules_do_not_count() {
-    let code = without_test_modules(
-        "fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() {}\n}\nfn c() {}\n#[cfg(test)]\nmod d;\n",
-    );
+    let code =
+        without_test_modules("fn a() {}\n#[cfg(test)]\nmod tests {\n fn b() {}\n}\nfn c() {}\n#[cfg(test)]\nmod d;\n");
     assert!(code.contains("fn a") && code.contains("fn c"));
     assert!(!code.contains("fn b") && !code.contains("mod d"), "{code}");
 }

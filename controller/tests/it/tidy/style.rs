@@ -21,9 +21,7 @@ fn files_stay_readable() {
         &format!("a file has at most {FILE} lines of code without its tests"),
         FROM,
         "split it by what it decides, or say why not in one line: `// tidy: budget <reason>`",
-        &long
-            .map(|source| format!("{}: {} lines", source.file.display(), source.lines()))
-            .collect::<Vec<_>>(),
+        &long.map(|source| format!("{}: {} lines", source.file.display(), source.lines())).collect::<Vec<_>>(),
     );
 }
 
@@ -61,18 +59,14 @@ fn body(code: &str) -> Option<&str> {
 
 fn excused(source: &Source, at: usize) -> bool {
     let before = source.code[..at].lines().rev().take(6);
-    before
-        .take_while(|line| !line.contains('}'))
-        .any(|line| line.contains("clippy::too_many_lines"))
+    before.take_while(|line| !line.contains('}')).any(|line| line.contains("clippy::too_many_lines"))
 }
 
 #[test]
 fn modules_are_named_for_what_they_hold() {
     // `tests/<name>/mod.rs` is how integration tests share a module without making it a test binary.
     let is_shared = |source: &Source| source.is_test() && source::stem(&source.file) == "mod";
-    const EMPTY_WORDS: [&str; 7] = [
-        "util", "utils", "common", "helper", "helpers", "misc", "mod",
-    ];
+    const EMPTY_WORDS: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "misc", "mod"];
     let vague = source::all()
         .into_iter()
         .filter(|source| EMPTY_WORDS.contains(&source::stem(&source.file).as_str()) && !is_shared(source));
@@ -80,9 +74,7 @@ fn modules_are_named_for_what_they_hold() {
         "no module is called util, common or helpers, and none is a mod.rs",
         FROM,
         "name it for the one thing in it; `foo.rs` beside `foo/` replaces `foo/mod.rs`",
-        &vague
-            .map(|source| source.file.display().to_string())
-            .collect::<Vec<_>>(),
+        &vague.map(|source| source.file.display().to_string()).collect::<Vec<_>>(),
     );
 }
 
@@ -93,10 +85,7 @@ fn nothing_unfinished_is_committed() {
         let all = source::blank(&source.text);
         let found: Vec<String> = markers
             .iter()
-            .filter(|marker| {
-                words(&all, marker).next().is_some()
-                    || (marker.starts_with('#') && all.contains(*marker))
-            })
+            .filter(|marker| words(&all, marker).next().is_some() || (marker.starts_with('#') && all.contains(*marker)))
             .map(|marker| format!("{}: {marker}", source.file.display()))
             .collect();
         found
@@ -111,18 +100,11 @@ fn nothing_unfinished_is_committed() {
 
 #[test]
 fn every_task_has_a_parent() {
-    let free = [
-        "tokio::spawn",
-        "tokio::task::spawn",
-        "thread::spawn",
-        "tokio::time::sleep",
-        "tokio::time::timeout",
-    ];
+    let free = ["tokio::spawn", "tokio::task::spawn", "thread::spawn", "tokio::time::sleep", "tokio::time::timeout"];
     let mut broken = Vec::new();
     let sources = source::all();
-    let outside = sources.iter().filter(|source| {
-        !source.is_in("controller/context") && !source.is_in("controller/testkit")
-    });
+    let outside =
+        sources.iter().filter(|source| !source.is_in("controller/context") && !source.is_in("controller/testkit"));
     for source in outside.filter(|source| !source.is_in("e2e") && !source.is_test()) {
         for call in free {
             let found = words(&source.code, call).map(|at| format!("{}: {call}", source.place(at)));
@@ -153,10 +135,7 @@ fn decisions_do_not_wait_look_at_a_clock_or_throw_dice() {
         "std::thread",
     ];
     let mut broken = Vec::new();
-    for source in source::all()
-        .iter()
-        .filter(|source| source.is_in("controller/core/src") && !source.is_test())
-    {
+    for source in source::all().iter().filter(|source| source.is_in("controller/core/src") && !source.is_test()) {
         for word in impure {
             let found = source.code.match_indices(word);
             broken.extend(found.map(|(at, _)| format!("{}: {word}", source.place(at))));
@@ -181,10 +160,5 @@ fn names_can_be_traced_to_their_definition() {
             }
         }
     }
-    hold(
-        "nothing is re-exported with a star",
-        FROM,
-        "list the names",
-        &broken,
-    );
+    hold("nothing is re-exported with a star", FROM, "list the names", &broken);
 }

@@ -111,8 +111,7 @@ impl Layout {
     }
 
     pub(super) fn kubeconfig(&self, user: &str) -> PathBuf {
-        self.pki
-            .join(format!("{}.kubeconfig", user.replace(':', "-")))
+        self.pki.join(format!("{}.kubeconfig", user.replace(':', "-")))
     }
 
     pub(super) fn etcd(&self) -> Launch {
@@ -132,20 +131,13 @@ impl Layout {
             // The data does not survive the process anyway.
             ("--unsafe-no-fsync", "true".to_owned()),
         ];
-        self.launch(
-            "etcd",
-            flags(&args),
-            vec![self.ports.etcd, self.ports.etcd_peer],
-        )
+        self.launch("etcd", flags(&args), vec![self.ports.etcd, self.ports.etcd_peer])
     }
 
     pub(super) fn apiserver(&self, role: Role) -> Result<Launch> {
         let policy = self.file("audit-policy.yaml", AUDIT_POLICY)?;
         let mut args = vec![
-            (
-                "--etcd-servers",
-                format!("http://127.0.0.1:{}", self.ports.etcd),
-            ),
+            ("--etcd-servers", format!("http://127.0.0.1:{}", self.ports.etcd)),
             ("--bind-address", "127.0.0.1".to_owned()),
             ("--secure-port", self.ports.apiserver.to_string()),
             // No other API server and no pod network: nobody to tell the address to.
@@ -155,31 +147,16 @@ impl Layout {
             ("--tls-private-key-file", self.pki_file("apiserver.key")),
             ("--client-ca-file", self.pki_file("ca.crt")),
             ("--authorization-mode", "RBAC".to_owned()),
-            (
-                "--service-account-issuer",
-                "https://kubernetes.default.svc.cluster.local".to_owned(),
-            ),
-            (
-                "--service-account-key-file",
-                self.pki_file("service-account.pub"),
-            ),
-            (
-                "--service-account-signing-key-file",
-                self.pki_file("service-account.key"),
-            ),
+            ("--service-account-issuer", "https://kubernetes.default.svc.cluster.local".to_owned()),
+            ("--service-account-key-file", self.pki_file("service-account.pub")),
+            ("--service-account-signing-key-file", self.pki_file("service-account.key")),
             ("--proxy-client-cert-file", self.pki_file("front-proxy.crt")),
             ("--proxy-client-key-file", self.pki_file("front-proxy.key")),
             ("--requestheader-client-ca-file", self.pki_file("ca.crt")),
             ("--requestheader-allowed-names", "front-proxy".to_owned()),
-            (
-                "--requestheader-username-headers",
-                "X-Remote-User".to_owned(),
-            ),
+            ("--requestheader-username-headers", "X-Remote-User".to_owned()),
             ("--requestheader-group-headers", "X-Remote-Group".to_owned()),
-            (
-                "--requestheader-extra-headers-prefix",
-                "X-Remote-Extra-".to_owned(),
-            ),
+            ("--requestheader-extra-headers-prefix", "X-Remote-Extra-".to_owned()),
             ("--enable-aggregator-routing", "true".to_owned()),
             ("--allow-privileged", "true".to_owned()),
             ("--profiling", "false".to_owned()),
@@ -193,10 +170,7 @@ impl Layout {
         if role == Role::Hub {
             // As Karmada runs its own: templates must not need service accounts, and volumes
             // and claims must not get finalizers that nothing there removes.
-            args.push((
-                "--disable-admission-plugins",
-                "StorageObjectInUseProtection,ServiceAccount".to_owned(),
-            ));
+            args.push(("--disable-admission-plugins", "StorageObjectInUseProtection,ServiceAccount".to_owned()));
             args.push(("--enable-bootstrap-token-auth", "true".to_owned()));
         }
         Ok(self.launch("kube-apiserver", flags(&args), vec![self.ports.apiserver]))
@@ -219,10 +193,7 @@ impl Layout {
             ("--leader-elect", "false".to_owned()),
             ("--use-service-account-credentials", "true".to_owned()),
             ("--root-ca-file", self.pki_file("ca.crt")),
-            (
-                "--service-account-private-key-file",
-                self.pki_file("service-account.key"),
-            ),
+            ("--service-account-private-key-file", self.pki_file("service-account.key")),
             ("--cluster-signing-cert-file", self.pki_file("ca.crt")),
             ("--cluster-signing-key-file", self.pki_file("ca.key")),
             ("--controllers", controllers.to_owned()),
@@ -230,11 +201,7 @@ impl Layout {
             ("--kube-api-qps", "300".to_owned()),
             ("--kube-api-burst", "600".to_owned()),
         ];
-        Ok(self.launch(
-            "kube-controller-manager",
-            flags(&args),
-            vec![self.ports.controller_manager],
-        ))
+        Ok(self.launch("kube-controller-manager", flags(&args), vec![self.ports.controller_manager]))
     }
 
     pub(super) fn scheduler(&self) -> Result<Launch> {
@@ -293,8 +260,7 @@ impl Layout {
 
     fn file(&self, name: &str, content: &str) -> Result<String> {
         let path = self.pki.join(name);
-        std::fs::write(&path, content)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        std::fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(show(&path))
     }
 }
@@ -304,7 +270,5 @@ fn show(path: &Path) -> String {
 }
 
 fn flags(args: &[(&str, String)]) -> Vec<String> {
-    args.iter()
-        .map(|(flag, value)| format!("{flag}={value}"))
-        .collect()
+    args.iter().map(|(flag, value)| format!("{flag}={value}")).collect()
 }

@@ -16,13 +16,7 @@ const DATA_BYTES: u64 = 1 << 30;
 
 /// Checks the machine's limits, and raises them where it may.
 pub(super) fn check(progress: &Progress) -> Result<()> {
-    let read = || {
-        std::fs::read_to_string(INOTIFY)
-            .ok()?
-            .trim()
-            .parse::<u64>()
-            .ok()
-    };
+    let read = || std::fs::read_to_string(INOTIFY).ok()?.trim().parse::<u64>().ok();
     let Some(instances) = read() else {
         return Ok(()); // Not Linux: no such limit.
     };
@@ -53,10 +47,7 @@ pub(super) fn data_folder(home: &Path) -> Result<PathBuf> {
         home.join("data")
     };
     // The home may not exist yet; its parents do.
-    let on_disk = home
-        .ancestors()
-        .find(|dir| dir.is_dir())
-        .map_or(0, free_bytes);
+    let on_disk = home.ancestors().find(|dir| dir.is_dir()).map_or(0, free_bytes);
     if on_disk < DATA_BYTES / 4 {
         bail!(
             "the disk is full: {} has {} MB free, logs and data need {} MB",
@@ -65,8 +56,7 @@ pub(super) fn data_folder(home: &Path) -> Result<PathBuf> {
             DATA_BYTES >> 22
         );
     }
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot create {}", folder.display()))?;
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     Ok(folder)
 }
 

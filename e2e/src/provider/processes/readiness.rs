@@ -21,30 +21,20 @@ const CANARY: &str = "pando-canary";
 /// Waits for somebody to listen on a port; ends early when a process ends.
 pub(super) async fn listening(port: u16, processes: &[Running], within: Duration) -> Result<()> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    while_alive(
-        processes,
-        within,
-        &format!("a listener on {address}"),
-        || async move {
-            TcpStream::connect(address).await?;
-            Ok(Some(()))
-        },
-    )
+    while_alive(processes, within, &format!("a listener on {address}"), || async move {
+        TcpStream::connect(address).await?;
+        Ok(Some(()))
+    })
     .await
 }
 
 /// Waits for `/readyz` of the API server.
 pub(super) async fn api(client: &Client, processes: &[Running], within: Duration) -> Result<()> {
-    while_alive(
-        processes,
-        within,
-        "/readyz of the API server",
-        || async move {
-            let request = http_get("/readyz")?;
-            let answer = client.request_text(request).await?;
-            Ok((answer == "ok").then_some(()))
-        },
-    )
+    while_alive(processes, within, "/readyz of the API server", || async move {
+        let request = http_get("/readyz")?;
+        let answer = client.request_text(request).await?;
+        Ok((answer == "ok").then_some(()))
+    })
     .await
 }
 
@@ -59,10 +49,7 @@ pub(super) async fn create_node(client: &Client) -> Result<()> {
         "status": { "capacity": room, "allocatable": room },
     }))?;
     let nodes = Api::<Node>::all(client.clone());
-    nodes
-        .create(&PostParams::default(), &node)
-        .await
-        .context("cannot create the node")?;
+    nodes.create(&PostParams::default(), &node).await.context("cannot create the node")?;
     Ok(())
 }
 
@@ -74,60 +61,37 @@ pub(super) async fn member(client: &Client, processes: &[Running], within: Durat
     let (nodes, accounts, pods) = (&nodes, &accounts, &pods);
     while_alive(processes, within, "the node to be ready", || async move {
         let node = nodes.get(NODE).await?;
-        let tainted = node
-            .spec
-            .and_then(|spec| spec.taints)
-            .is_some_and(|taints| !taints.is_empty());
+        let tainted = node.spec.and_then(|spec| spec.taints).is_some_and(|taints| !taints.is_empty());
         let ready = node
             .status
             .and_then(|status| status.conditions)
-            .is_some_and(|all| {
-                all.iter()
-                    .any(|one| one.type_ == "Ready" && one.status == "True")
-            });
+            .is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
         Ok((ready && !tainted).then_some(()))
     })
     .await?;
-    while_alive(
-        processes,
-        within,
-        "the default ServiceAccount",
-        || async move { Ok(accounts.get_opt("default").await?.map(drop)) },
-    )
+    while_alive(processes, within, "the default ServiceAccount", || async move {
+        Ok(accounts.get_opt("default").await?.map(drop))
+    })
     .await?;
     let canary: Pod = serde_json::from_value(json!({
         "metadata": { "name": CANARY },
         "spec": { "containers": [{ "name": "canary", "image": "canary" }] },
     }))?;
-    pods.create(&PostParams::default(), &canary)
-        .await
-        .context("cannot create the canary pod")?;
-    while_alive(
-        processes,
-        within,
-        "the canary pod to be ready",
-        || async move {
-            let ready = pods
-                .get(CANARY)
-                .await?
-                .status
-                .and_then(|status| status.conditions)
-                .is_some_and(|all| {
-                    all.iter()
-                        .any(|one| one.type_ == "Ready" && one.status == "True")
-                });
-            Ok(ready.then_some(()))
-        },
-    )
+    pods.create(&PostParams::default(), &canary).await.context("cannot create the canary pod")?;
+    while_alive(processes, within, "the canary pod to be ready", || async move {
+        let ready = pods
+            .get(CANARY)
+            .await?
+            .status
+            .and_then(|status| status.conditions)
+            .is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
+        Ok(ready.then_some(()))
+    })
     .await?;
-    pods.delete(CANARY, &DeleteParams::default().grace_period(0))
-        .await?;
-    while_alive(
-        processes,
-        within,
-        "the canary pod to be gone",
-        || async move { Ok(pods.get_opt(CANARY).await?.is_none().then_some(())) },
-    )
+    pods.delete(CANARY, &DeleteParams::default().grace_period(0)).await?;
+    while_alive(processes, within, "the canary pod to be gone", || async move {
+        Ok(pods.get_opt(CANARY).await?.is_none().then_some(()))
+    })
     .await
 }
 
@@ -137,18 +101,11 @@ fn http_get(path: &str) -> Result<http::Request<Vec<u8>>> {
 }
 
 /// Waits for a condition, but not longer than the processes live that must bring it about.
-async fn while_alive<F>(
-    processes: &[Running],
-    within: Duration,
-    what: &str,
-    probe: impl FnMut() -> F,
-) -> Result<()>
+async fn while_alive<F>(processes: &[Running], within: Duration, what: &str, probe: impl FnMut() -> F) -> Result<()>
 where
     F: Future<Output = Result<Option<()>>>,
 {
-    let dead = eventually::some(within * 2, "a process to end", || async {
-        Ok(all_alive(processes).err())
-    });
+    let dead = eventually::some(within * 2, "a process to end", || async { Ok(all_alive(processes).err()) });
     tokio::select! {
         awaited = eventually::some(within, what, probe) => awaited,
         ended = dead => Err(ended.unwrap_or_else(|_| anyhow!("{what}: no process ended"))),

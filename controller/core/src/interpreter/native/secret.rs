@@ -18,10 +18,8 @@ impl Interpreter for Secret {
         }
         if let Some(uid) = text(live, &["metadata", "annotations", SERVICE_ACCOUNT_UID])
             && let Some(metadata) = desired.get_mut("metadata").and_then(Value::as_object_mut)
-            && let Some(annotations) = metadata
-                .entry("annotations")
-                .or_insert_with(|| Value::Object(Map::new()))
-                .as_object_mut()
+            && let Some(annotations) =
+                metadata.entry("annotations").or_insert_with(|| Value::Object(Map::new())).as_object_mut()
         {
             annotations.insert(SERVICE_ACCOUNT_UID.to_owned(), Value::from(uid));
         }

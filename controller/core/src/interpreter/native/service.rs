@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::addresses;
 use crate::{
     interpreter::{Interpreter, StatusItem, keep_spec_field},
     manifest::text,
@@ -14,54 +15,16 @@ impl Interpreter for Service {
         if !is_load_balancer(live) {
             return None;
         }
-        let balancer = live
-            .get("status")?
-            .get("loadBalancer")
-            .cloned()
-            .unwrap_or_else(|| Value::Object(Map::new()));
+        let balancer = live.get("status")?.get("loadBalancer").cloned().unwrap_or_else(|| Value::Object(Map::new()));
         Some(json!({ "loadBalancer": balancer }))
     }
 
     fn healthy(&self, live: &Value) -> bool {
-        let addressed = |ingress: &Value| {
-            ["hostname", "ip"]
-                .iter()
-                .any(|field| text(ingress, &[field]).is_some_and(|address| !address.is_empty()))
-        };
-        !is_load_balancer(live)
-            || live
-                .get("status")
-                .is_some_and(|status| ingresses(status).any(addressed))
+        !is_load_balancer(live) || addresses::any(live)
     }
 
     fn aggregate_status(&self, template: &Value, items: &[StatusItem<'_>]) -> Option<Value> {
-        if !is_load_balancer(template) {
-            return None;
-        }
-        let mut all: Vec<Value> = Vec::new();
-        for item in items {
-            for ingress in item.status.iter().flat_map(ingresses) {
-                let mut ingress = ingress.clone();
-                name_its_cluster(&mut ingress, item.cluster);
-                if !all.contains(&ingress) {
-                    all.push(ingress);
-                }
-            }
-        }
-        let mut status = template
-            .get("status")
-            .and_then(Value::as_object)
-            .cloned()
-            .unwrap_or_default();
-        status.insert(
-            "loadBalancer".to_owned(),
-            if all.is_empty() {
-                json!({})
-            } else {
-                json!({ "ingress": all })
-            },
-        );
-        Some(Value::Object(status))
+        is_load_balancer(template).then(|| addresses::collected(template, items))
     }
 
     fn retain(&self, desired: &mut Value, live: &Value) {
@@ -70,11 +33,7 @@ impl Interpreter for Service {
             keep_spec_field(desired, live, "clusterIP");
             keep_spec_field(desired, live, "clusterIPs");
         }
-        if live
-            .pointer("/spec/healthCheckNodePort")
-            .and_then(Value::as_i64)
-            .is_some_and(|port| port > 0)
-        {
+        if live.pointer("/spec/healthCheckNodePort").and_then(Value::as_i64).is_some_and(|port| port > 0) {
             keep_spec_field(desired, live, "healthCheckNodePort");
         }
     }
@@ -82,24 +41,4 @@ impl Interpreter for Service {
 
 fn is_load_balancer(service: &Value) -> bool {
     text(service, &["spec", "type"]) == Some("LoadBalancer")
-}
-
-fn ingresses(status: &Value) -> impl Iterator<Item = &Value> {
-    status
-        .pointer("/loadBalancer/ingress")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-}
-
-/// Karmada's way to tell where an address without a host name comes from.
-fn name_its_cluster(ingress: &mut Value, cluster: &str) {
-    if let Some(ingress) = ingress.as_object_mut()
-        && ingress
-            .get("hostname")
-            .and_then(Value::as_str)
-            .is_none_or(str::is_empty)
-    {
-        ingress.insert("hostname".to_owned(), Value::from(cluster));
-    }
 }

@@ -88,11 +88,7 @@ fn the_member_object_is_provably_ours() {
     let record = Record::of(&live).unwrap();
     assert_eq!(prove(&live, &record), Proof::Owned);
     assert_eq!(
-        (
-            record.federation.as_str(),
-            record.binding.as_deref(),
-            record.template_uid.as_str()
-        ),
+        (record.federation.as_str(), record.binding.as_deref(), record.template_uid.as_str()),
         ("fed-1", Some("b-1"), "t-1")
     );
 }
@@ -106,14 +102,8 @@ fn forged_marks_on_a_template_do_not_survive() {
     let mut world = world.settled();
     let record = Record::of(&manifest(world.work("bj"))).unwrap();
     assert_eq!(record.federation, "fed-1");
-    assert_eq!(
-        Some(&record.work_name),
-        world.work("bj").metadata.name.as_ref()
-    );
-    assert_eq!(
-        manifest(world.work("bj"))["metadata"]["labels"]["karmada.io/managed"],
-        "true"
-    );
+    assert_eq!(Some(&record.work_name), world.work("bj").metadata.name.as_ref());
+    assert_eq!(manifest(world.work("bj"))["metadata"]["labels"]["karmada.io/managed"], "true");
 }
 
 #[test]
@@ -142,44 +132,24 @@ fn a_cluster_scoped_binding_marks_with_its_own_label_and_annotation() {
         works_complete: true,
     });
     insta::assert_snapshot!(plan, @"create  work viewer in bj   new target");
-    let Action::Create(work) = &plan.steps[0].action else {
-        panic!()
-    };
-    assert_eq!(
-        work.metadata.labels.as_ref().unwrap()["clusterresourcebinding.karmada.io/permanent-id"],
-        "c-1"
-    );
+    let Action::Create(work) = &plan.steps[0].action else { panic!() };
+    assert_eq!(work.metadata.labels.as_ref().unwrap()["clusterresourcebinding.karmada.io/permanent-id"], "c-1");
     assert_eq!(
         work.metadata.annotations.as_ref().unwrap()["clusterresourcebinding.karmada.io/name"],
         "viewer-clusterrole"
     );
-    assert_eq!(
-        manifest(work)["metadata"]["annotations"].get("resourcetemplate.karmada.io/generation"),
-        None
-    );
+    assert_eq!(manifest(work)["metadata"]["annotations"].get("resourcetemplate.karmada.io/generation"), None);
 }
 
 #[test]
 fn suspension_of_all_or_of_some_clusters() {
     let suspended = |suspension: Value| {
-        let mut world = world()
-            .placed([("bj", 5), ("sh", 5)])
-            .suspended(&suspension)
-            .settled();
+        let mut world = world().placed([("bj", 5), ("sh", 5)]).suspended(&suspension).settled();
         ["bj", "sh"].map(|cluster| world.work(cluster).spec.suspend_dispatching)
     };
-    assert_eq!(
-        suspended(json!({"dispatching": true})),
-        [Some(true), Some(true)]
-    );
-    assert_eq!(
-        suspended(json!({"dispatchingOnClusters": {"clusterNames": ["sh"]}})),
-        [Some(false), Some(true)]
-    );
-    assert_eq!(
-        suspended(json!({"scheduling": true})),
-        [Some(false), Some(false)]
-    );
+    assert_eq!(suspended(json!({"dispatching": true})), [Some(true), Some(true)]);
+    assert_eq!(suspended(json!({"dispatchingOnClusters": {"clusterNames": ["sh"]}})), [Some(false), Some(true)]);
+    assert_eq!(suspended(json!({"scheduling": true})), [Some(false), Some(false)]);
 }
 
 #[test]
@@ -198,13 +168,14 @@ fn the_templates_conflict_resolution_wins_over_the_policys() {
     let resolution = |annotation: Option<&str>, policy: &str| {
         let mut world = world().placed([("bj", 5)]);
         if let Some(annotation) = annotation {
-            world.template["metadata"]["annotations"] =
-                json!({"work.karmada.io/conflict-resolution": annotation});
+            world.template["metadata"]["annotations"] = json!({"work.karmada.io/conflict-resolution": annotation});
         }
         world.binding.spec.conflict_resolution = serde_json::from_value(json!(policy)).unwrap();
         let mut world = world.settled();
-        let on_manifest = manifest(world.work("bj"))["metadata"]["annotations"]["work.karmada.io/conflict-resolution"].clone();
-        let on_work = world.work("bj").metadata.annotations.as_ref().unwrap()["work.karmada.io/conflict-resolution"].clone();
+        let on_manifest =
+            manifest(world.work("bj"))["metadata"]["annotations"]["work.karmada.io/conflict-resolution"].clone();
+        let on_work =
+            world.work("bj").metadata.annotations.as_ref().unwrap()["work.karmada.io/conflict-resolution"].clone();
         assert_eq!(on_manifest, on_work);
         on_work
     };
@@ -220,53 +191,34 @@ fn overrides_are_recorded_on_the_work_and_leave_with_their_policy() {
     const RECORD: &str = "policy.karmada.io/applied-overrides";
     let mut world = world()
         .placed([("bj", 5), ("sh", 5)])
-        .overridden(&json!({"imageOverrider": [{"component": "Registry", "operator": "replace", "value": "m.example"}]}), &["bj"])
+        .overridden(
+            &json!({"imageOverrider": [{"component": "Registry", "operator": "replace", "value": "m.example"}]}),
+            &["bj"],
+        )
         .settled();
     let record = world.work("bj").metadata.annotations.as_ref().unwrap()[RECORD].clone();
     assert_eq!(
         record,
         r#"[{"policyName":"op","overriders":{"imageOverrider":[{"component":"Registry","operator":"replace","value":"m.example"}]}}]"#
     );
-    assert_eq!(
-        manifest(world.work("bj"))["spec"]["template"]["spec"]["containers"][0]["image"],
-        "m.example/nginx:1"
-    );
-    assert_eq!(
-        manifest(world.work("bj"))["metadata"]["annotations"].get(RECORD),
-        None,
-        "members need not know"
-    );
-    assert!(
-        !world
-            .work("sh")
-            .metadata
-            .annotations
-            .as_ref()
-            .unwrap()
-            .contains_key(RECORD)
-    );
+    assert_eq!(manifest(world.work("bj"))["spec"]["template"]["spec"]["containers"][0]["image"], "m.example/nginx:1");
+    assert_eq!(manifest(world.work("bj"))["metadata"]["annotations"].get(RECORD), None, "members need not know");
+    assert!(!world.work("sh").metadata.annotations.as_ref().unwrap().contains_key(RECORD));
     world.overrides.clear();
     insta::assert_snapshot!(world.plan(), @r"
     replace work web in bj   manifest changed
     keep    work web in sh   as desired
     ");
     let mut world = world.settled();
-    assert!(
-        !world
-            .work("bj")
-            .metadata
-            .annotations
-            .as_ref()
-            .unwrap()
-            .contains_key(RECORD)
-    );
+    assert!(!world.work("bj").metadata.annotations.as_ref().unwrap().contains_key(RECORD));
 }
 
 #[test]
 fn a_huge_record_of_overrides_is_cut_to_names() {
-    let world = world()
-        .placed([("bj", 5)])
-        .overridden(&json!({"annotationsOverrider": [{"operator": "add", "value": {"big": "x".repeat(70_000)}}]}), &["bj"]);
+    let world = world().placed([("bj", 5)]).overridden(
+        &json!({"annotationsOverrider": [{"operator": "add", "value": {"big": "x".repeat(70_000)}}]}),
+        &["bj"],
+    );
     let mut world = world.settled();
     assert_eq!(
         world.work("bj").metadata.annotations.as_ref().unwrap()["policy.karmada.io/applied-overrides"],
@@ -277,19 +229,14 @@ fn a_huge_record_of_overrides_is_cut_to_names() {
 #[test]
 fn the_permanent_id_of_a_work_is_a_stable_uuid_of_its_own() {
     let id = |world: &mut World, cluster: &str| {
-        world.work(cluster).metadata.labels.as_ref().unwrap()["work.karmada.io/permanent-id"]
-            .clone()
+        world.work(cluster).metadata.labels.as_ref().unwrap()["work.karmada.io/permanent-id"].clone()
     };
     let mut first = world().placed([("bj", 5), ("sh", 5)]).settled();
     let mut second = world().placed([("bj", 1)]).settled();
     assert_eq!(id(&mut first, "bj"), id(&mut second, "bj"));
     assert_ne!(id(&mut first, "bj"), id(&mut first, "sh"));
     let uuid = id(&mut first, "bj");
-    assert_eq!(
-        uuid.split('-').map(str::len).collect::<Vec<_>>(),
-        [8, 4, 4, 4, 12],
-        "{uuid}"
-    );
+    assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12], "{uuid}");
     assert_eq!(&uuid[14..15], "8", "{uuid}");
     assert!("89ab".contains(&uuid[19..20]), "{uuid}");
 }

@@ -41,26 +41,17 @@ fn apply(world: World, change: Change) -> World {
             world.binding.spec.clusters = targets.into_iter().map(target).collect();
         }
         Change::Image(tag) => {
-            world.template["spec"]["template"]["spec"]["containers"][0]["image"] =
-                json!(format!("nginx:{tag}"));
+            world.template["spec"]["template"]["spec"]["containers"][0]["image"] = json!(format!("nginx:{tag}"));
         }
         Change::Override(None) => world.overrides.clear(),
         Change::Override(Some(cluster)) => {
-            let overriders =
-                json!({"labelsOverrider": [{"operator": "add", "value": {"site": "x"}}]});
+            let overriders = json!({"labelsOverrider": [{"operator": "add", "value": {"site": "x"}}]});
             world = world.overridden(&overriders, &[CLUSTERS[cluster]]);
         }
         Change::Suspend(suspended) => world = world.suspended(&json!({"dispatching": suspended})),
         Change::Evict(cluster, direct) => {
-            world
-                .binding
-                .spec
-                .clusters
-                .retain(|target| target.name != CLUSTERS[cluster]);
-            world = world.evicting(
-                CLUSTERS[cluster],
-                if direct { "Directly" } else { "Gracefully" },
-            );
+            world.binding.spec.clusters.retain(|target| target.name != CLUSTERS[cluster]);
+            world = world.evicting(CLUSTERS[cluster], if direct { "Directly" } else { "Gracefully" });
         }
         Change::EndEvictions => world.binding.spec.graceful_eviction_tasks.clear(),
         Change::HandEdit(cluster) => {

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
 
@@ -13,10 +8,7 @@ use super::{Division, Error, Ties, divide};
 
 /// Parties a, b, c, ... with these weights.
 fn weights(of: &[u64]) -> BTreeMap<String, u64> {
-    of.iter()
-        .enumerate()
-        .map(|(index, weight)| (party(index), *weight))
-        .collect()
+    of.iter().enumerate().map(|(index, weight)| (party(index), *weight)).collect()
 }
 
 fn party(index: usize) -> String {
@@ -24,11 +16,7 @@ fn party(index: usize) -> String {
 }
 
 fn parts(total: u32, of: &[u64], ties: Ties) -> Vec<u32> {
-    divide(total, &weights(of), ties)
-        .unwrap()
-        .into_parts()
-        .into_values()
-        .collect()
+    divide(total, &weights(of), ties).unwrap().into_parts().into_values().collect()
 }
 
 /// The specification: one seat after the other, quotients compared as fractions.
@@ -109,11 +97,7 @@ fn worked_examples_of_static_weights() {
         (8, &[100_000, 80_000, 30_000, 20_000], &[3, 3, 1, 1]),
     ];
     for (total, weights, expected) in rows {
-        assert_eq!(
-            parts(*total, weights, Ties::SmallerName),
-            *expected,
-            "{total} @ {weights:?}"
-        );
+        assert_eq!(parts(*total, weights, Ties::SmallerName), *expected, "{total} @ {weights:?}");
     }
 }
 
@@ -135,71 +119,41 @@ fn uid_parity_decides_the_direction_of_ties() {
 #[test]
 fn zero_replicas_give_everybody_nothing() {
     assert_eq!(parts(0, &[50, 30, 20], Ties::SmallerName), [0, 0, 0]);
-    assert_eq!(
-        divide(0, &weights(&[]), Ties::SmallerName)
-            .unwrap()
-            .into_parts(),
-        BTreeMap::new()
-    );
+    assert_eq!(divide(0, &weights(&[]), Ties::SmallerName).unwrap().into_parts(), BTreeMap::new());
 }
 
 #[test]
 fn nobody_to_give_to_is_an_error() {
-    assert_eq!(
-        divide(1, &weights(&[]), Ties::SmallerName),
-        Err(Error::NoParties { total: 1 })
-    );
+    assert_eq!(divide(1, &weights(&[]), Ties::SmallerName), Err(Error::NoParties { total: 1 }));
 }
 
 #[test]
 fn the_largest_replica_count_divides_at_once() {
     let total = i32::MAX as u32;
     assert_eq!(parts(total, &[1], Ties::SmallerName), [total]);
-    let [a, b, c] = parts(total, &[50, 30, 20], Ties::SmallerName)[..] else {
-        panic!("three parts")
-    };
+    let [a, b, c] = parts(total, &[50, 30, 20], Ties::SmallerName)[..] else { panic!("three parts") };
     assert_eq!((a, b, c), (1_073_741_824, 644_245_094, 429_496_729));
 
     let many: Vec<u64> = (1..=10_000).collect();
-    assert_eq!(
-        parts(total, &many, Ties::LargerName)
-            .iter()
-            .copied()
-            .map(u64::from)
-            .sum::<u64>(),
-        u64::from(total)
-    );
+    assert_eq!(parts(total, &many, Ties::LargerName).iter().copied().map(u64::from).sum::<u64>(), u64::from(total));
 }
 
 #[test]
 fn the_largest_weights_do_not_overflow() {
-    assert_eq!(
-        parts(u32::MAX, &[u64::MAX; 3], Ties::SmallerName),
-        [u32::MAX / 3; 3]
-    );
+    assert_eq!(parts(u32::MAX, &[u64::MAX; 3], Ties::SmallerName), [u32::MAX / 3; 3]);
     assert_eq!(parts(5, &[u64::MAX, 1, 0], Ties::SmallerName), [5, 0, 0]);
 }
 
 #[test]
 fn weights_that_floats_cannot_tell_apart_are_told_apart() {
     // As float64 both are 2^63 and the first name would win.
-    assert_eq!(
-        parts(
-            1,
-            &[i64::MAX as u64 - 1, i64::MAX as u64],
-            Ties::SmallerName
-        ),
-        [0, 1]
-    );
+    assert_eq!(parts(1, &[i64::MAX as u64 - 1, i64::MAX as u64], Ties::SmallerName), [0, 1]);
 }
 
 #[test]
 fn parts_that_do_not_add_up_are_no_division() {
     let parts = BTreeMap::from([("bj", 5), ("sh", 3)]);
-    assert_eq!(
-        Division::new(10, parts.clone()),
-        Err(Error::DoesNotAddUp { total: 10, sum: 8 })
-    );
+    assert_eq!(Division::new(10, parts.clone()), Err(Error::DoesNotAddUp { total: 10, sum: 8 }));
     assert_eq!(Division::new(8, parts).unwrap().to_string(), "bj 5, sh 3");
 }
 

@@ -8,9 +8,5 @@ pub(super) fn filter(input: &FilterInput<'_>) -> Result<(), Rejection> {
     if !input.cluster.is_deleting {
         return Ok(());
     }
-    Err(Rejection {
-        plugin: "Deletion",
-        reason: "cluster(s) is being deleted".to_owned(),
-        detail: None,
-    })
+    Err(Rejection { plugin: "Deletion", reason: "cluster(s) is being deleted".to_owned(), detail: None })
 }

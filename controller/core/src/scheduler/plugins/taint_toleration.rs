@@ -12,9 +12,7 @@ pub(super) fn filter(input: &FilterInput<'_>) -> Result<(), Rejection> {
     let tolerations = &input.unit.placement.cluster_tolerations;
     let untolerated = input.cluster.taints.iter().find(|taint| {
         matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute")
-            && !tolerations
-                .iter()
-                .any(|toleration| tolerates(toleration, taint))
+            && !tolerations.iter().any(|toleration| tolerates(toleration, taint))
     });
     match untolerated {
         None => Ok(()),

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use proptest::prelude::*;
 
@@ -12,17 +7,9 @@ use crate::scheduler::Verdict;
 
 /// A fleet of m0 … m7 with random obstacles.
 fn any_fleet() -> impl Strategy<Value = Vec<ClusterFacts>> {
-    let obstacles = (
-        any::<bool>(),
-        prop::bool::weighted(0.2),
-        prop::bool::weighted(0.2),
-        prop::bool::weighted(0.1),
-    );
+    let obstacles = (any::<bool>(), prop::bool::weighted(0.2), prop::bool::weighted(0.2), prop::bool::weighted(0.1));
     prop::collection::vec(obstacles, 0..8).prop_map(|fleet| {
-        let cluster = |(index, (is_prod, is_tainted, lacks_api, is_deleting)): (
-            usize,
-            (bool, bool, bool, bool),
-        )| {
+        let cluster = |(index, (is_prod, is_tainted, lacks_api, is_deleting)): (usize, (bool, bool, bool, bool))| {
             let tier = if is_prod { "prod" } else { "test" };
             let mut facts = labelled(&format!("m{index}"), "tier", tier);
             if is_tainted {
@@ -42,15 +29,12 @@ fn any_fleet() -> impl Strategy<Value = Vec<ClusterFacts>> {
 fn any_placement() -> impl Strategy<Value = serde_json::Value> {
     use serde_json::json;
     let names = || prop::collection::vec((0..10u8).prop_map(|index| format!("m{index}")), 0..5);
-    let affinity = (
-        names(),
-        prop::collection::vec((0..10u8).prop_map(|index| format!("m{index}")), 0..2),
-        any::<bool>(),
-    )
-        .prop_map(|(names, exclude, only_prod)| {
-            let selector = only_prod.then(|| json!({"matchLabels": {"tier": "prod"}}));
-            json!({"clusterNames": names, "exclude": exclude, "labelSelector": selector})
-        });
+    let affinity =
+        (names(), prop::collection::vec((0..10u8).prop_map(|index| format!("m{index}")), 0..2), any::<bool>())
+            .prop_map(|(names, exclude, only_prod)| {
+                let selector = only_prod.then(|| json!({"matchLabels": {"tier": "prod"}}));
+                json!({"clusterNames": names, "exclude": exclude, "labelSelector": selector})
+            });
     let weights = prop::collection::vec((names(), 1..20i64), 0..5).prop_map(|rules| {
         let rules: Vec<_> =
             rules.into_iter().map(|(names, weight)| json!({"targetCluster": {"clusterNames": names}, "weight": weight})).collect();
@@ -69,44 +53,25 @@ fn any_placement() -> impl Strategy<Value = serde_json::Value> {
 }
 
 fn any_binding() -> impl Strategy<Value = Binding> {
-    let before = prop::collection::btree_map(
-        (0..10u8).prop_map(|index| format!("m{index}")),
-        1..9i32,
-        0..4,
-    );
-    (
-        any_placement(),
-        0..200i32,
-        any::<bool>(),
-        before,
-        "[a-z]{0,6}",
-        prop::option::of(0..8u8),
-    )
-        .prop_map(|(placement, replicas, is_workload, before, uid, evicted)| {
+    let before = prop::collection::btree_map((0..10u8).prop_map(|index| format!("m{index}")), 1..9i32, 0..4);
+    (any_placement(), 0..200i32, any::<bool>(), before, "[a-z]{0,6}", prop::option::of(0..8u8)).prop_map(
+        |(placement, replicas, is_workload, before, uid, evicted)| {
             let placement = serde_json::to_string(&placement).unwrap();
-            let binding = if is_workload {
-                web(replicas, &placement)
-            } else {
-                settings(&placement)
-            };
-            let before: Vec<(&str, i32)> = before
-                .iter()
-                .map(|(name, replicas)| (name.as_str(), *replicas))
-                .collect();
+            let binding = if is_workload { web(replicas, &placement) } else { settings(&placement) };
+            let before: Vec<(&str, i32)> = before.iter().map(|(name, replicas)| (name.as_str(), *replicas)).collect();
             let binding = binding.placed(&before).with(|spec| spec.resource.uid = uid);
             match evicted {
                 Some(index) => binding.evicted_from(&format!("m{index}")),
                 None => binding,
             }
-        })
+        },
+    )
 }
 
 fn is_divided(binding: &Binding) -> bool {
     let scheduling = &binding.spec.placement.as_ref().unwrap().replica_scheduling;
     let value = serde_json::to_value(scheduling).unwrap();
-    binding.spec.replica_requirements.is_some()
-        && value["replicaSchedulingType"] != "Duplicated"
-        && !value.is_null()
+    binding.spec.replica_requirements.is_some() && value["replicaSchedulingType"] != "Duplicated" && !value.is_null()
 }
 
 proptest! {

@@ -4,9 +4,10 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::store::{Key, Revision, Uid};
 
-/// How many graves without a date are kept. A delete reply often comes just after the DELETED event, when the table knows the uid no
-/// more. Nothing tells such a grave from one that is dug before its object was even announced, so they are kept up to the next list,
-/// and no more than this many, the oldest going first.
+/// How many graves without a date are kept. A delete reply often comes just after the DELETED
+/// event, when the table knows the uid no more. Nothing tells such a grave from one that is dug
+/// before its object was even announced, so they are kept up to the next list, and no more than
+/// this many, the oldest going first.
 const UNDATED: usize = 1024;
 /// How many graves a list may leave behind until the next event levels them all.
 const SETTLED: usize = 65_536;
@@ -25,7 +26,8 @@ pub(super) struct Grave {
     pub(super) key: Key,
     /// When it was dug.
     pub(super) epoch: u64,
-    /// A delete was answered. Otherwise the feed does not select the object any more, which is most likely its end, but it may come back.
+    /// A delete was answered. Otherwise a list did not show the object, which is its end unless it
+    /// has only left the selection of the feed.
     pub(super) certain: bool,
     pub(super) waits: Waits,
 }
@@ -35,7 +37,8 @@ pub(super) struct Grave {
 pub(super) enum Waits {
     /// The feed shows the uid: its DELETED event is on the way.
     Deletion,
-    /// The object existed at this revision: when the feed has passed that and does not show it, it is gone there too.
+    /// The object existed at this revision: when the feed has passed that and does not show it, it
+    /// is gone there too.
     Passing(Revision),
     /// Nothing is known but the uid.
     List,
@@ -74,7 +77,8 @@ impl Graves {
         self.place(uid, Grave { key, epoch, certain: false, waits: Waits::Event });
     }
 
-    /// Forgets a uid. (The queues may keep it a while: their entries count only while the grave says the same.)
+    /// Forgets a uid. (The queues may keep it a while: their entries count only while the grave
+    /// says the same.)
     pub(super) fn level(&mut self, uid: &Uid) {
         if let Some(Grave { waits: Waits::Passing(revision), .. }) = self.by_uid.remove(uid) {
             self.dated.remove(&(revision, uid.clone()));
@@ -88,7 +92,8 @@ impl Graves {
         }
     }
 
-    /// The feed has told everything up to `progress`; `in_feed` says whether it shows a uid under a key.
+    /// The feed has told everything up to `progress`; `in_feed` says whether it shows a uid under a
+    /// key.
     pub(super) fn pass(&mut self, progress: Revision, in_feed: impl Fn(&Key, &Uid) -> bool) {
         while let Some((revision, uid)) = self.dated.pop_first() {
             if revision > progress {
@@ -104,19 +109,22 @@ impl Graves {
         }
     }
 
-    /// True when a delete of this uid was answered before the list of this `epoch` was asked for: it must not be in that list.
+    /// True when a delete of this uid was answered before the list of this `epoch` was asked for:
+    /// it must not be in that list.
     pub(super) fn forbids(&self, uid: &Uid, epoch: u64) -> bool {
         self.by_uid.get(uid).is_some_and(|grave| grave.certain && grave.epoch < epoch)
     }
 
-    /// The list of this `epoch` shows this uid: unless a delete of it was answered, it had only left the selection of the feed.
-    pub(super) fn came_back(&mut self, uid: &Uid, epoch: u64) {
-        if self.by_uid.get(uid).is_some_and(|grave| !grave.certain && grave.epoch < epoch) {
+    /// A list shows this uid: unless a delete of it was answered, it had only left the selection of
+    /// the feed.
+    pub(super) fn came_back(&mut self, uid: &Uid) {
+        if self.by_uid.get(uid).is_some_and(|grave| !grave.certain) {
             self.level(uid);
         }
     }
 
-    /// A list is complete, and everything up to `progress` (a lower bound of the list's revision) is in the feed.
+    /// A list is complete, and everything up to `progress` (a lower bound of the list's revision)
+    /// is in the feed.
     pub(super) fn listed(&mut self, epoch: u64, progress: Revision, in_feed: impl Fn(&Key, &Uid) -> bool) {
         let undecided: Vec<Uid> =
             self.by_uid.iter().filter(|(_, grave)| grave.waits != Waits::Event).map(|(uid, _)| uid.clone()).collect();

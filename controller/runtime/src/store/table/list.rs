@@ -15,7 +15,8 @@ pub(super) struct Listing<T> {
 }
 
 impl<T> Table<T> {
-    /// A list will be asked for. Must be called before the request is sent; a list that was under way is forgotten.
+    /// A list will be asked for. Must be called before the request is sent; a list that was under
+    /// way is forgotten.
     pub fn list_begins(&mut self) {
         self.epoch += 1;
         self.listing = Some(Listing { items: BTreeMap::new(), faults: BTreeMap::new(), highest: Revision::default() });
@@ -30,7 +31,8 @@ impl<T> Table<T> {
         let mut outcome = Outcome::of(Verdict::Accepted);
         let Observed { key, uid, revision, value } = seen;
         let value = match value {
-            // Where it is the version that is shown already, this copy is dropped at once: a long list must not double the memory.
+            // Where it is the version that is shown already, this copy is dropped at once: a long
+            // list must not double the memory.
             Ok(value) => match self.rows.get(&key) {
                 Some(row) => newest(row, &uid, revision, Some(value)),
                 None => Some(value),
@@ -47,7 +49,8 @@ impl<T> Table<T> {
         outcome
     }
 
-    /// The feed showed an object whose version cannot be read, so that it has no place in the order: a fault, and never an absence.
+    /// The feed showed an object whose version cannot be read, so that it has no place in the
+    /// order: a fault, and never an absence.
     pub fn unplaced(&mut self, key: Key, uid: Uid, error: String) -> Outcome<T> {
         let fault = Fault { key: key.clone(), uid, revision: Revision::default(), error };
         let known = self.faults.get(&key).is_some_and(|known| known.same_version(&fault));
@@ -78,7 +81,7 @@ impl<T> Table<T> {
         self.faults = listing.faults;
         let before = self.graves.clone();
         for slot in listing.items.values() {
-            self.graves.came_back(&slot.uid, self.epoch);
+            self.graves.came_back(&slot.uid);
         }
         let mut outcome = Outcome::of(if rewound { Verdict::Rewound } else { Verdict::Accepted });
         if rewound {
@@ -113,8 +116,15 @@ impl<T> Table<T> {
         })
     }
 
-    /// Puts the items in the place of what the feed showed before; `before` are the graves of that time.
-    fn replace(&mut self, mut items: BTreeMap<Key, Slot<T>>, before: &Graves, rewound: bool, changes: &mut Vec<Change<T>>) {
+    /// Puts the items in the place of what the feed showed before; `before` are the graves of that
+    /// time.
+    fn replace(
+        &mut self,
+        mut items: BTreeMap<Key, Slot<T>>,
+        before: &Graves,
+        rewound: bool,
+        changes: &mut Vec<Change<T>>,
+    ) {
         let known: Vec<Key> = self.rows.keys().cloned().collect();
         for key in known {
             let item = items.remove(&key);
@@ -129,7 +139,12 @@ impl<T> Table<T> {
             }
             self.edit_from(&key, old, changes, |row| {
                 row.feed = item.map(|slot| Slot { value: newest(row, &slot.uid, slot.revision, slot.value), ..slot });
-                row.ahead.take_if(|ahead| ahead.covered(epoch, progress) || gone.iter().flatten().any(|uid| *uid == ahead.uid));
+                row.ahead.take_if(|ahead| ahead.covered(epoch, progress));
+                if let Some(ahead) =
+                    row.ahead.as_mut().filter(|ahead| gone.iter().flatten().any(|uid| *uid == ahead.uid))
+                {
+                    ahead.value = None; // it stays as the mark below which nothing is news
+                }
             });
         }
         for (key, slot) in items {
@@ -137,18 +152,20 @@ impl<T> Table<T> {
         }
     }
 
-    /// The incarnations of a key that existed before the list and are not in it: they are gone, whatever else a reply said of them (rule 5).
+    /// The incarnations of a key that existed before the list and are not in it: they are gone,
+    /// whatever else a reply said of them (rule 5).
     fn vanished(&self, row: &Row<T>, item: Option<&Slot<T>>) -> [Option<Uid>; 2] {
         let in_feed = row.feed.as_ref().map(|slot| &slot.uid);
-        let known = |ahead: &&Box<Ahead<T>>| ahead.known < self.epoch || ahead.covered(self.epoch, self.progress);
-        let written = row.ahead.as_ref().filter(known).map(|ahead| &ahead.uid);
+        let known = |ahead: &&Ahead<T>| ahead.known < self.epoch || ahead.covered(self.epoch, self.progress);
+        let written = row.ahead.as_deref().filter(known).map(|ahead| &ahead.uid);
         let listed = item.map(|slot| &slot.uid);
         [in_feed, written].map(|uid| uid.filter(|uid| Some(*uid) != listed).cloned())
     }
 }
 
 impl<T> Ahead<T> {
-    /// True when the list of this `epoch`, which is at `progress` or above, already says what this reply said.
+    /// True when the list of this `epoch`, which is at `progress` or above, already says what this
+    /// reply said.
     fn covered(&self, epoch: u64, progress: Revision) -> bool {
         self.epoch < epoch || self.revision <= progress
     }
