@@ -13,7 +13,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use pando_api::names::ClusterName;
+use pando_api::names::{ClusterName, KARMADA_CLUSTER};
 
 pub(crate) use bind::BindAddress;
 pub(crate) use duration::GoDuration;
@@ -199,8 +199,8 @@ pub(crate) struct MemberArgs {
     /// Context of the member's kubeconfig. Default: its current context.
     #[arg(long, value_name = "NAME", requires = "cluster_kubeconfig")]
     pub(crate) cluster_context: Option<String>,
-    /// Namespace for credentials, on the hub and in the member; the controller needs a Role in it.
-    #[arg(long, value_name = "NAMESPACE", default_value = pando_api::names::KARMADA_CLUSTER)]
+    /// Namespace for credentials, on the hub and in the member. The controller reads credentials nowhere else.
+    #[arg(long, value_name = "NAMESPACE", default_value = KARMADA_CLUSTER, value_parser = [KARMADA_CLUSTER])]
     pub(crate) cluster_namespace: String,
 }
 

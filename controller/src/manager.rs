@@ -20,8 +20,8 @@ use pando_core::policy_match::Skipped;
 use pando_member::registry::Registry;
 use pando_reconcilers::env::{Env, Queues, Stores};
 use pando_reconcilers::hub::Hub;
-use pando_reconcilers::template::{TemplateKind, Templates};
-use pando_reconcilers::{cluster, controllers, detector, env, member_agent, next, wiring};
+use pando_reconcilers::template::{Contents, TemplateKind, Templates};
+use pando_reconcilers::{cluster, controllers, env, member_agent, next, wiring};
 use pando_runtime::admin::{self, Debug, Purpose, Readiness};
 use pando_runtime::client::Stack;
 use pando_runtime::clock::{Clock, SystemClock};
@@ -138,7 +138,7 @@ async fn build(ctx: &Ctx, term: &Ctx, args: &ControllerArgs, metrics: &Metrics) 
         events: events.clone(),
         clock: Arc::clone(&clock),
         skipped: Arc::new(skipped(args)),
-        contents: detector::Contents::default(),
+        contents: Contents::default(),
     };
     wiring::connect(&env);
 

@@ -63,6 +63,8 @@ pub const BINDING: &str = "pando.io/binding";
 pub const MANIFEST_HASH: &str = "pando.io/manifest-hash";
 /// On a credential secret of a member: when its token ends, RFC 3339. The controller renews it before.
 pub const TOKEN_EXPIRES: &str = "pando.io/token-expires";
+/// On a credential secret of a member: when its token was issued, RFC 3339.
+pub const TOKEN_ISSUED: &str = "pando.io/token-issued";
 /// On a Cluster: how long its removal may take, a duration such as `10m`.
 pub const DETACH_DEADLINE: &str = "pando.io/detach-deadline";
 /// On a Cluster: `"true"` removes it even when the member cannot be cleaned up.

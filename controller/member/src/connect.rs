@@ -29,9 +29,7 @@ pub enum Refused {
     #[error("spec.proxyURL is not supported yet: reach the member directly and remove it")]
     Proxy,
     /// The secret has no token.
-    #[error(
-        "secret {secret} has no {TOKEN:?}: put the token of the member's service account there"
-    )]
+    #[error("secret {secret} has no {TOKEN:?}: put the token of the member's service account there")]
     NoToken {
         /// Namespace and name.
         secret: String,
@@ -64,13 +62,7 @@ impl Connection {
         if !spec.proxy_url.is_empty() {
             return Err(Refused::Proxy);
         }
-        let value = |key: &str| {
-            secret
-                .data
-                .as_ref()
-                .and_then(|data| data.get(key))
-                .map(|bytes| bytes.0.as_slice())
-        };
+        let value = |key: &str| secret.data.as_ref().and_then(|data| data.get(key)).map(|bytes| bytes.0.as_slice());
         let Some(token) = value(TOKEN).and_then(|token| std::str::from_utf8(token).ok()) else {
             let meta = &secret.metadata;
             let secret = format!(
@@ -85,11 +77,7 @@ impl Connection {
         let credentials = Credentials::new(&spec.api_endpoint, bundle, token, insecure)?;
         let mut hasher = DefaultHasher::new();
         (&spec.api_endpoint, bundle, insecure).hash(&mut hasher);
-        Ok(Self {
-            credentials,
-            token: SecretString::from(token.to_owned()),
-            fingerprint: hasher.finish(),
-        })
+        Ok(Self { credentials, token: SecretString::from(token.to_owned()), fingerprint: hasher.finish() })
     }
 
     /// Equal for parameters between which connections can be kept: everything but the token.
@@ -110,11 +98,7 @@ impl Connection {
     /// Two clients with connections of their own (requests, watches), all of whose tasks live under `ctx`.
     pub(crate) fn open(&self, ctx: &Ctx) -> Result<(Client, Client), Refused> {
         // The gateway's deadline is the tighter one; these are for what hangs below it.
-        let limits = Limits {
-            mutate: gateway::DEADLINE,
-            read: gateway::DEADLINE,
-            ..Limits::default()
-        };
+        let limits = Limits { mutate: gateway::DEADLINE, read: gateway::DEADLINE, ..Limits::default() };
         let stack = Stack::for_member(&self.credentials).limits(limits);
         Ok((stack.client(ctx)?, stack.client(ctx)?))
     }
@@ -122,13 +106,7 @@ impl Connection {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_in_result,
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_in_result, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
     use k8s_openapi::ByteString;
     use serde_json::json;
 
@@ -136,13 +114,8 @@ mod tests {
 
     fn connection(spec: &serde_json::Value, data: &[(&str, &str)]) -> Result<Connection, Refused> {
         let cluster = json!({"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster", "metadata": {"name": "bj-prod"}, "spec": spec});
-        let data = data
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
-        let mut secret = Secret {
-            data: Some(data.collect()),
-            ..Secret::default()
-        };
+        let data = data.iter().map(|(key, value)| ((*key).to_owned(), ByteString(value.as_bytes().to_vec())));
+        let mut secret = Secret { data: Some(data.collect()), ..Secret::default() };
         secret.metadata.namespace = Some("karmada-cluster".into());
         secret.metadata.name = Some("bj-prod".into());
         let cluster: Cluster = serde_json::from_value(cluster).expect("a Cluster");
@@ -157,15 +130,9 @@ mod tests {
     #[test]
     fn what_is_missing_is_named_with_its_place() {
         let spec = |endpoint: &str| json!({"syncMode": "Push", "apiEndpoint": endpoint});
-        assert!(matches!(
-            connection(&spec(""), &[("token", "t")]),
-            Err(Refused::NoEndpoint)
-        ));
+        assert!(matches!(connection(&spec(""), &[("token", "t")]), Err(Refused::NoEndpoint)));
         let error = connection(&spec("https://a:1"), &[]).unwrap_err();
-        assert!(
-            error.to_string().contains("karmada-cluster/bj-prod"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("karmada-cluster/bj-prod"), "{error}");
         assert!(matches!(
             connection(&spec("https://a:1"), &[("token", " ")]),
             Err(Refused::Unusable(ClientError::Token))
@@ -174,24 +141,14 @@ mod tests {
             connection(&spec("http://10.0.0.1"), &[("token", "t")]),
             Err(Refused::Unusable(ClientError::Endpoint { .. }))
         ));
-        let proxied =
-            json!({"syncMode": "Push", "apiEndpoint": "https://a:1", "proxyURL": "http://p:1"});
-        assert!(matches!(
-            connection(&proxied, &[("token", "t")]),
-            Err(Refused::Proxy)
-        ));
+        let proxied = json!({"syncMode": "Push", "apiEndpoint": "https://a:1", "proxyURL": "http://p:1"});
+        assert!(matches!(connection(&proxied, &[("token", "t")]), Err(Refused::Proxy)));
     }
 
     #[test]
     fn another_token_keeps_the_connection_another_endpoint_does_not() {
-        assert_eq!(
-            at("https://a:1", "x").fingerprint(),
-            at("https://a:1", "y").fingerprint()
-        );
-        assert_ne!(
-            at("https://a:1", "x").fingerprint(),
-            at("https://b:1", "x").fingerprint()
-        );
+        assert_eq!(at("https://a:1", "x").fingerprint(), at("https://a:1", "y").fingerprint());
+        assert_ne!(at("https://a:1", "x").fingerprint(), at("https://b:1", "x").fingerprint());
     }
 
     #[test]

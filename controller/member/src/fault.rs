@@ -134,21 +134,14 @@ impl Fault {
     pub fn is_cluster_wide(&self) -> bool {
         matches!(
             self,
-            Self::Deadline(_)
-                | Self::Unreachable(_)
-                | Self::Unauthorized
-                | Self::Throttled(_)
-                | Self::NotKubernetes(_)
+            Self::Deadline(_) | Self::Unreachable(_) | Self::Unauthorized | Self::Throttled(_) | Self::NotKubernetes(_)
         )
     }
 
     /// May a write that failed this way have taken effect all the same?
     #[must_use]
     pub fn outcome_unknown(&self) -> bool {
-        matches!(
-            self,
-            Self::Stopped(_) | Self::Deadline(_) | Self::Unreachable(_) | Self::Server { .. }
-        )
+        matches!(self, Self::Stopped(_) | Self::Deadline(_) | Self::Unreachable(_) | Self::Server { .. })
     }
 
     /// Classifies an HTTP answer that is not a success.
@@ -160,9 +153,7 @@ impl Fault {
         body: &[u8],
     ) -> Self {
         if code.is_redirection() {
-            return Self::NotKubernetes(format!(
-                "it redirects ({code}); redirects are not followed"
-            ));
+            return Self::NotKubernetes(format!("it redirects ({code}); redirects are not followed"));
         }
         let Ok(status) = serde_json::from_slice::<Status>(body) else {
             return Self::without_status(code, headers, target);
@@ -174,34 +165,21 @@ impl Fault {
             StatusCode::NOT_FOUND => Self::of_not_found(target, &status),
             StatusCode::CONFLICT if status.reason == "AlreadyExists" => Self::AlreadyExists,
             StatusCode::CONFLICT => Self::Conflict(text(&status, secret)),
-            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => {
-                Self::of_invalid(verb, &status, secret)
-            }
+            StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => Self::of_invalid(verb, &status, secret),
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge(text(&status, secret)),
-            StatusCode::TOO_MANY_REQUESTS => Self::Throttled(
-                retry_after(headers, Some(&status)).unwrap_or(Duration::from_secs(1)),
-            ),
-            StatusCode::SERVICE_UNAVAILABLE if retry_after(headers, Some(&status)).is_some() => {
-                Self::Throttled(
-                    retry_after(headers, Some(&status)).unwrap_or(Duration::from_secs(1)),
-                )
+            StatusCode::TOO_MANY_REQUESTS => {
+                Self::Throttled(retry_after(headers, Some(&status)).unwrap_or(Duration::from_secs(1)))
             }
-            StatusCode::INTERNAL_SERVER_ERROR
-                if status
-                    .message
-                    .contains("failed to create typed patch object") =>
-            {
+            StatusCode::SERVICE_UNAVAILABLE if retry_after(headers, Some(&status)).is_some() => {
+                Self::Throttled(retry_after(headers, Some(&status)).unwrap_or(Duration::from_secs(1)))
+            }
+            StatusCode::INTERNAL_SERVER_ERROR if status.message.contains("failed to create typed patch object") => {
                 Self::NotMergeable(text(&status, secret))
             }
-            StatusCode::INTERNAL_SERVER_ERROR
-                if status.message.contains("failed calling webhook") =>
-            {
+            StatusCode::INTERNAL_SERVER_ERROR if status.message.contains("failed calling webhook") => {
                 Self::Denied(text(&status, secret))
             }
-            _ => Self::Server {
-                code: code.as_u16(),
-                message: text(&status, secret),
-            },
+            _ => Self::Server { code: code.as_u16(), message: text(&status, secret) },
         }
     }
 
@@ -214,45 +192,24 @@ impl Fault {
             StatusCode::TOO_MANY_REQUESTS => {
                 Self::Throttled(retry_after(headers, None).unwrap_or(Duration::from_secs(1)))
             }
-            code if code.is_server_error() => Self::Server {
-                code: code.as_u16(),
-                message: "no details given".into(),
-            },
-            code => Self::NotKubernetes(format!(
-                "status {code} with a body that is not a Kubernetes Status"
-            )),
+            code if code.is_server_error() => Self::Server { code: code.as_u16(), message: "no details given".into() },
+            code => Self::NotKubernetes(format!("status {code} with a body that is not a Kubernetes Status")),
         }
     }
 
-    fn of_forbidden(
-        verb: &'static str,
-        target: Option<&Target>,
-        status: &Status,
-        secret: bool,
-    ) -> Self {
-        let causes = status
-            .details
-            .as_ref()
-            .map(|details| details.causes.as_slice())
-            .unwrap_or_default();
-        if causes
-            .iter()
-            .any(|cause| cause.reason == "NamespaceTerminating")
+    fn of_forbidden(verb: &'static str, target: Option<&Target>, status: &Status, secret: bool) -> Self {
+        let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
+        if causes.iter().any(|cause| cause.reason == "NamespaceTerminating")
             || status.message.contains("because it is being terminated")
         {
             return Self::NamespaceTerminating(
-                target
-                    .and_then(|target| target.namespace.as_deref())
-                    .unwrap_or_default()
-                    .to_owned(),
+                target.and_then(|target| target.namespace.as_deref()).unwrap_or_default().to_owned(),
             );
         }
         if status.message.contains("exceeded quota") {
             return Self::QuotaExceeded(text(status, secret));
         }
-        if status.message.contains("admission webhook")
-            || status.message.contains("ValidatingAdmissionPolicy")
-        {
+        if status.message.contains("admission webhook") || status.message.contains("ValidatingAdmissionPolicy") {
             return Self::Denied(text(status, secret));
         }
         let rule = match target {
@@ -279,11 +236,8 @@ impl Fault {
     }
 
     fn of_not_found(target: Option<&Target>, status: &Status) -> Self {
-        let (kind, name) = status
-            .details
-            .as_ref()
-            .map(|details| (details.kind.as_str(), details.name.as_str()))
-            .unwrap_or_default();
+        let (kind, name) =
+            status.details.as_ref().map(|details| (details.kind.as_str(), details.name.as_str())).unwrap_or_default();
         match target {
             Some(target)
                 if kind == "namespaces"
@@ -293,23 +247,13 @@ impl Fault {
                 Self::NamespaceMissing(name.to_owned())
             }
             // The generic text of a resource (not an object) that is unknown.
-            Some(_)
-                if status
-                    .message
-                    .contains("could not find the requested resource") =>
-            {
-                Self::KindMissing
-            }
+            Some(_) if status.message.contains("could not find the requested resource") => Self::KindMissing,
             _ => Self::NotFound,
         }
     }
 
     fn of_invalid(verb: &'static str, status: &Status, secret: bool) -> Self {
-        let causes = status
-            .details
-            .as_ref()
-            .map(|details| details.causes.as_slice())
-            .unwrap_or_default();
+        let causes = status.details.as_ref().map(|details| details.causes.as_slice()).unwrap_or_default();
         // An apply that carries the uid of an object that was replaced: `metadata.uid: field is immutable`.
         let other_uid = causes.iter().any(|cause| cause.field == "metadata.uid")
             || status.message.contains("metadata.uid: Invalid value");
@@ -317,9 +261,7 @@ impl Fault {
         if other_uid || verb == "convert" {
             return Self::Conflict(text(status, secret));
         }
-        if status.message.contains("admission webhook")
-            || status.message.contains("ValidatingAdmissionPolicy")
-        {
+        if status.message.contains("admission webhook") || status.message.contains("ValidatingAdmissionPolicy") {
             return Self::Denied(text(status, secret));
         }
         Self::Invalid(text(status, secret))
@@ -337,19 +279,11 @@ fn rbac_verb(verb: &'static str) -> &'static str {
 
 /// Retry-After by header (seconds) or by `details.retryAfterSeconds`, capped. Garbage counts as absent.
 fn retry_after(headers: &HeaderMap, status: Option<&Status>) -> Option<Duration> {
-    let header = headers
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
+    let header = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let details = || {
-        status?
-            .details
-            .as_ref()
-            .map(|details| u64::from(details.retry_after_seconds))
-            .filter(|seconds| *seconds > 0)
+        status?.details.as_ref().map(|details| u64::from(details.retry_after_seconds)).filter(|seconds| *seconds > 0)
     };
-    header
-        .or_else(details)
-        .map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    header.or_else(details).map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
 }
 
 /// The server's message, one line, cut; for Secrets only the names of the refused fields, as messages quote values.
@@ -361,27 +295,15 @@ fn text(status: &Status, secret: bool) -> String {
         .details
         .as_ref()
         .map(|details| {
-            details
-                .causes
-                .iter()
-                .map(|cause| cause.field.as_str())
-                .filter(|field| !field.is_empty())
-                .collect()
+            details.causes.iter().map(|cause| cause.field.as_str()).filter(|field| !field.is_empty()).collect()
         })
         .unwrap_or_default();
-    format!(
-        "{} (text withheld: the object is a Secret; fields: [{}])",
-        status.reason,
-        fields.join(", ")
-    )
+    format!("{} (text withheld: the object is a Secret; fields: [{}])", status.reason, fields.join(", "))
 }
 
 pub(crate) fn one_line(message: &str) -> String {
-    let mut line: String = message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(LONGEST_MESSAGE)
-        .collect();
+    let mut line: String =
+        message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_MESSAGE).collect();
     if message.chars().count() > LONGEST_MESSAGE {
         line.push('…');
     }

@@ -84,12 +84,8 @@ impl Issued {
             expiration_timestamp: String,
         }
         // The error of the parser is dropped: it could quote the token.
-        let reply: Reply =
-            serde_json::from_slice(body).map_err(|_| "the answer holds no token".to_owned())?;
-        Ok(Self {
-            token: SecretString::from(reply.status.token),
-            expires: reply.status.expiration_timestamp,
-        })
+        let reply: Reply = serde_json::from_slice(body).map_err(|_| "the answer holds no token".to_owned())?;
+        Ok(Self { token: SecretString::from(reply.status.token), expires: reply.status.expiration_timestamp })
     }
 }
 
@@ -97,11 +93,7 @@ impl Gateway {
     /// A gateway over the member's request connection with the default deadline.
     #[must_use]
     pub fn new(member: Member) -> Self {
-        Self {
-            member,
-            deadline: DEADLINE,
-            on_call: None,
-        }
+        Self { member, deadline: DEADLINE, on_call: None }
     }
 
     /// Another deadline for each call.
@@ -131,10 +123,7 @@ impl Gateway {
     pub async fn get(&self, ctx: &Ctx, target: &Target) -> Result<Option<Live>, Error> {
         match self.object(ctx, "get", target, request::get(target)).await {
             Ok(live) => Ok(Some(live)),
-            Err(Error {
-                fault: Fault::NotFound,
-                ..
-            }) => Ok(None),
+            Err(Error { fault: Fault::NotFound, .. }) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -144,30 +133,16 @@ impl Gateway {
     /// # Errors
     /// [`Fault::AlreadyExists`] when anything of that name is there, whoever made it; [`Fault::NamespaceMissing`],
     /// [`Fault::NamespaceTerminating`] and the general ones.
-    pub async fn create(
-        &self,
-        ctx: &Ctx,
-        _: &Term,
-        target: &Target,
-        body: &Value,
-    ) -> Result<Live, Error> {
-        self.object(ctx, "create", target, request::create(target, body))
-            .await
+    pub async fn create(&self, ctx: &Ctx, _: &Term, target: &Target, body: &Value) -> Result<Live, Error> {
+        self.object(ctx, "create", target, request::create(target, body)).await
     }
 
     /// Changes whose our fields are: a JSON patch of our `managedFields` entries that first tests the resourceVersion.
     ///
     /// # Errors
     /// [`Fault::Conflict`] when the object changed since the patch was made.
-    pub async fn convert(
-        &self,
-        ctx: &Ctx,
-        _: &Term,
-        target: &Target,
-        patch: &Value,
-    ) -> Result<Live, Error> {
-        self.object(ctx, "convert", target, request::convert(target, patch))
-            .await
+    pub async fn convert(&self, ctx: &Ctx, _: &Term, target: &Target, patch: &Value) -> Result<Live, Error> {
+        self.object(ctx, "convert", target, request::convert(target, patch)).await
     }
 
     /// Applies `body`, with force, to exactly the object whose `metadata.uid` it carries.
@@ -175,30 +150,16 @@ impl Gateway {
     /// # Errors
     /// [`Fault::Conflict`] when that object is gone or was replaced (or, where `body` carries a resourceVersion, changed);
     /// [`Fault::NotMergeable`] when apply cannot work on it; [`Fault::Invalid`] without a uid: nothing is sent.
-    pub async fn apply(
-        &self,
-        ctx: &Ctx,
-        _: &Term,
-        target: &Target,
-        body: &Value,
-    ) -> Result<Live, Error> {
-        self.object(ctx, "apply", target, request::apply(target, body))
-            .await
+    pub async fn apply(&self, ctx: &Ctx, _: &Term, target: &Target, body: &Value) -> Result<Live, Error> {
+        self.object(ctx, "apply", target, request::apply(target, body)).await
     }
 
     /// Writes a whole object over exactly the version whose uid and resourceVersion `body` carries.
     ///
     /// # Errors
     /// [`Fault::Conflict`] when it changed since; [`Fault::Invalid`] without both: nothing is sent.
-    pub async fn replace(
-        &self,
-        ctx: &Ctx,
-        _: &Term,
-        target: &Target,
-        body: &Value,
-    ) -> Result<Live, Error> {
-        self.object(ctx, "replace", target, request::replace(target, body))
-            .await
+    pub async fn replace(&self, ctx: &Ctx, _: &Term, target: &Target, body: &Value) -> Result<Live, Error> {
+        self.object(ctx, "replace", target, request::replace(target, body)).await
     }
 
     /// Merge-patches exactly the version whose uid and resourceVersion `patch` carries: takes our labels and annotations
@@ -206,15 +167,8 @@ impl Gateway {
     ///
     /// # Errors
     /// [`Fault::Conflict`] when it changed since; [`Fault::Invalid`] without both: nothing is sent.
-    pub async fn strip(
-        &self,
-        ctx: &Ctx,
-        _: &Term,
-        target: &Target,
-        patch: &Value,
-    ) -> Result<Live, Error> {
-        self.object(ctx, "strip", target, request::strip(target, patch))
-            .await
+    pub async fn strip(&self, ctx: &Ctx, _: &Term, target: &Target, patch: &Value) -> Result<Live, Error> {
+        self.object(ctx, "strip", target, request::strip(target, patch)).await
     }
 
     /// Deletes exactly the version that was read, its dependents in the background. Gone already counts as gone.
@@ -230,82 +184,36 @@ impl Gateway {
         uid: &str,
         resource_version: &str,
     ) -> Result<Deleted, Error> {
-        let body = match self
-            .call(
-                ctx,
-                "delete",
-                target,
-                request::delete(target, uid, resource_version),
-            )
-            .await
-        {
+        let body = match self.call(ctx, "delete", target, request::delete(target, uid, resource_version)).await {
             Ok(body) => body,
-            Err(Error {
-                fault: Fault::NotFound,
-                ..
-            }) => return Ok(Deleted::Gone),
+            Err(Error { fault: Fault::NotFound, .. }) => return Ok(Deleted::Gone),
             Err(error) => return Err(error),
         };
         // The answer is a Status when the object is gone, the object itself when it waits for something.
-        let waiting = serde_json::from_slice(&body)
-            .ok()
-            .and_then(|raw: Box<RawValue>| Live::read(raw).ok());
-        Ok(
-            match waiting.filter(|live| live.uid() == uid && live.is_terminating()) {
-                Some(live) => Deleted::Terminating(Box::new(live)),
-                None => Deleted::Gone,
-            },
-        )
+        let waiting = serde_json::from_slice(&body).ok().and_then(|raw: Box<RawValue>| Live::read(raw).ok());
+        Ok(match waiting.filter(|live| live.uid() == uid && live.is_terminating()) {
+            Some(live) => Deleted::Terminating(Box::new(live)),
+            None => Deleted::Gone,
+        })
     }
 
     /// Asks the member for a new token of one of its service accounts (TokenRequest).
     ///
     /// # Errors
     /// The general ones; [`Fault::NotKubernetes`] when the answer holds no token.
-    pub async fn token(
-        &self,
-        ctx: &Ctx,
-        _: &Term,
-        account: &Target,
-        seconds: u64,
-    ) -> Result<Issued, Error> {
-        let body = self
-            .call(
-                ctx,
-                "create token",
-                account,
-                request::token(account, seconds),
-            )
-            .await?;
-        Issued::read(&body).map_err(|text| {
-            self.error(
-                "create token",
-                &account.to_string(),
-                Fault::NotKubernetes(text),
-            )
-        })
+    pub async fn token(&self, ctx: &Ctx, _: &Term, account: &Target, seconds: u64) -> Result<Issued, Error> {
+        let body = self.call(ctx, "create token", account, request::token(account, seconds)).await?;
+        Issued::read(&body).map_err(|text| self.error("create token", &account.to_string(), Fault::NotKubernetes(text)))
     }
 
-    async fn object(
-        &self,
-        ctx: &Ctx,
-        verb: &'static str,
-        target: &Target,
-        request: Prepared,
-    ) -> Result<Live, Error> {
+    async fn object(&self, ctx: &Ctx, verb: &'static str, target: &Target, request: Prepared) -> Result<Live, Error> {
         let body = self.call(ctx, verb, target, request).await?;
         let raw: Result<Box<RawValue>, _> = serde_json::from_slice(&body);
         let live = raw.map_err(|error| error.to_string()).and_then(Live::read);
         live.map_err(|text| self.error(verb, &target.to_string(), Fault::NotKubernetes(text)))
     }
 
-    async fn call(
-        &self,
-        ctx: &Ctx,
-        verb: &'static str,
-        target: &Target,
-        request: Prepared,
-    ) -> Result<Bytes, Error> {
+    async fn call(&self, ctx: &Ctx, verb: &'static str, target: &Target, request: Prepared) -> Result<Bytes, Error> {
         let request = request.map_err(|fault| self.error(verb, &target.to_string(), fault))?;
         let started = Instant::now();
         let answer = exchange(&self.member, ctx, self.deadline, LARGEST_ANSWER, request).await;
@@ -313,33 +221,17 @@ impl Gateway {
             if parts.status.is_success() {
                 Ok(body)
             } else {
-                Err(Fault::of_reply(
-                    verb,
-                    Some(target),
-                    parts.status,
-                    &parts.headers,
-                    &body,
-                ))
+                Err(Fault::of_reply(verb, Some(target), parts.status, &parts.headers, &body))
             }
         });
         if let Some(on_call) = &self.on_call {
-            on_call(
-                &self.member,
-                verb,
-                outcome.as_ref().map_or_else(Fault::category, |_| "ok"),
-                started.elapsed(),
-            );
+            on_call(&self.member, verb, outcome.as_ref().map_or_else(Fault::category, |_| "ok"), started.elapsed());
         }
         outcome.map_err(|fault| self.error(verb, &target.to_string(), fault))
     }
 
     fn error(&self, verb: &'static str, what: &str, fault: Fault) -> Error {
-        Error {
-            cluster: self.member.name().clone(),
-            verb,
-            what: what.to_owned(),
-            fault,
-        }
+        Error { cluster: self.member.name().clone(), verb, what: what.to_owned(), fault }
     }
 }
 
@@ -359,27 +251,17 @@ pub(crate) async fn exchange(
 ) -> Result<(http::response::Parts, Bytes), Fault> {
     let client = member.requests().clone();
     let exchange = async move {
-        let answer: Response<Body> = client
-            .send(request)
-            .await
-            .map_err(|error| refused(&error))?;
+        let answer: Response<Body> = client.send(request).await.map_err(|error| refused(&error))?;
         let (parts, body) = answer.into_parts();
         match Limited::new(body, limit).collect().await {
             Ok(body) => Ok((parts, body.to_bytes())),
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(Fault::TooLarge(format!("the answer exceeds {limit} bytes")))
             }
-            Err(error) => Err(Fault::Unreachable(format!(
-                "the answer broke off: {}",
-                cause(error.as_ref())
-            ))),
+            Err(error) => Err(Fault::Unreachable(format!("the answer broke off: {}", cause(error.as_ref())))),
         }
     };
-    match member
-        .ctx()
-        .timeout(&CALL, deadline, caller.run(exchange))
-        .await
-    {
+    match member.ctx().timeout(&CALL, deadline, caller.run(exchange)).await {
         Ok(Ok(answer)) => answer,
         Ok(Err(stop)) => Err(Fault::Stopped(stop)),
         Err(Stop::Deadline(_)) if !member.ctx().is_cancelled() => Err(Fault::Deadline(deadline)),
@@ -390,8 +272,7 @@ pub(crate) async fn exchange(
 /// Why no answer came. (The client turns answers that ask for a pause into errors of their own.)
 fn refused(error: &kube::Error) -> Fault {
     if let kube::Error::Api(status) = error {
-        let code = http::StatusCode::from_u16(status.code)
-            .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+        let code = http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
         let body = serde_json::to_vec(status).unwrap_or_default();
         return Fault::of_reply("get", None, code, &http::HeaderMap::new(), &body);
     }

@@ -38,12 +38,7 @@ impl Member {
     /// A link from its parts: `requests` and `watches` are separate connections, so that a slow list never holds up a write.
     #[must_use]
     pub fn new(name: ClusterName, ctx: Ctx, requests: Client, watches: Client) -> Self {
-        Self {
-            name,
-            ctx,
-            requests,
-            watches,
-        }
+        Self { name, ctx, requests, watches }
     }
 
     /// Which cluster this is.

@@ -31,10 +31,7 @@ impl Live {
     /// The JSON has no metadata, name or uid: what answered is not an API server.
     pub fn read(raw: Box<RawValue>) -> Result<Self, String> {
         let meta = read_meta(&raw)?;
-        Ok(Self {
-            raw: Arc::from(raw),
-            meta: Arc::new(meta),
-        })
+        Ok(Self { raw: Arc::from(raw), meta: Arc::new(meta) })
     }
 
     /// The whole object.
@@ -90,9 +87,7 @@ fn read_meta(raw: &RawValue) -> Result<ObjectMeta, String> {
     // The parser's words could quote content.
     let Envelope { mut metadata } =
         serde_json::from_str(raw.get()).map_err(|_| "not a Kubernetes object".to_owned())?;
-    if metadata.name.as_deref().is_none_or(str::is_empty)
-        || metadata.uid.as_deref().is_none_or(str::is_empty)
-    {
+    if metadata.name.as_deref().is_none_or(str::is_empty) || metadata.uid.as_deref().is_none_or(str::is_empty) {
         return Err("not a Kubernetes object: metadata.name or metadata.uid is missing".into());
     }
     metadata.managed_fields = None;
@@ -146,20 +141,13 @@ impl MemberObject {
     /// What `decode` makes of the object: computed once, by the first caller.
     pub fn reading(&self, resource: &ApiResource, decode: &Decode) -> &Reading {
         self.reading.get_or_init(|| {
-            let raw = self
-                .raw
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take();
+            let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner).take();
             match raw {
                 Some(raw) => decode(resource, &raw),
                 // Unreachable while `reading` is the only taker; an empty reading makes the reconcile read again.
-                None => Reading {
-                    work: None,
-                    verdict: Verdict::Unclaimed,
-                    status: None,
-                    health: ResourceHealth::Unknown,
-                },
+                None => {
+                    Reading { work: None, verdict: Verdict::Unclaimed, status: None, health: ResourceHealth::Unknown }
+                }
             }
         })
     }
@@ -183,11 +171,7 @@ impl fmt::Debug for MemberObject {
 impl Record for MemberObject {
     fn decode(_: &ApiResource, raw: &RawValue) -> Result<Self, String> {
         let meta = read_meta(raw)?;
-        Ok(Self {
-            meta,
-            raw: Mutex::new(Some(Arc::from(raw.to_owned()))),
-            reading: OnceLock::new(),
-        })
+        Ok(Self { meta, raw: Mutex::new(Some(Arc::from(raw.to_owned()))), reading: OnceLock::new() })
     }
 
     fn meta(&self) -> &ObjectMeta {
@@ -197,12 +181,7 @@ impl Record for MemberObject {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
@@ -223,17 +202,9 @@ mod tests {
         let counter = Arc::clone(&seen);
         let decode: Decode = Arc::new(move |_, raw| {
             counter.fetch_add(raw.get().len(), Ordering::Relaxed);
-            Reading {
-                work: None,
-                verdict: Verdict::Unclaimed,
-                status: None,
-                health: ResourceHealth::Healthy,
-            }
+            Reading { work: None, verdict: Verdict::Unclaimed, status: None, health: ResourceHealth::Healthy }
         });
-        let live = Live::read(raw(
-            r#"{"metadata":{"name":"web","uid":"u1","resourceVersion":"7"}}"#,
-        ))
-        .unwrap();
+        let live = Live::read(raw(r#"{"metadata":{"name":"web","uid":"u1","resourceVersion":"7"}}"#)).unwrap();
         let object = live.record();
         let pods = ApiResource {
             group: "".into(),
@@ -250,10 +221,8 @@ mod tests {
 
     #[test]
     fn content_is_never_printed() {
-        let live = Live::read(raw(
-            r#"{"metadata":{"name":"db","uid":"u1"},"data":{"password":"aHVudGVyMg=="}}"#,
-        ))
-        .unwrap();
+        let live =
+            Live::read(raw(r#"{"metadata":{"name":"db","uid":"u1"},"data":{"password":"aHVudGVyMg=="}}"#)).unwrap();
         assert!(!format!("{live:?} {:?}", live.record()).contains("aHVudGVyMg"));
     }
 }

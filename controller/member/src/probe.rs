@@ -69,12 +69,8 @@ pub struct ProbeResult {
 
 /// Looks at a member's health, and, when it is healthy and `thorough`, at its version, identity and kinds.
 pub async fn probe(ctx: &Ctx, member: &Member, thorough: bool) -> ProbeResult {
-    let mut result = ProbeResult {
-        health: health(ctx, member).await,
-        kubernetes_version: None,
-        identity: None,
-        discovered: None,
-    };
+    let mut result =
+        ProbeResult { health: health(ctx, member).await, kubernetes_version: None, identity: None, discovered: None };
     if thorough && result.health.is_healthy() {
         result.kubernetes_version = version(ctx, member).await;
         result.identity = identity(ctx, member).await;
@@ -96,9 +92,8 @@ async fn health(ctx: &Ctx, member: &Member) -> Health {
         Err(Fault::Unauthorized) => Health::Unauthorized,
         Err(Fault::Forbidden { rule }) => Health::Forbidden(rule),
         Err(Fault::NotKubernetes(text)) => Health::NotKubernetes(text),
-        Err(fault @ (Fault::Unreachable(_) | Fault::Deadline(_) | Fault::Stopped(_))) => {
-            Health::Unreachable(fault.to_string())
-        }
+        Err(Fault::Unreachable(cause)) => Health::Unreachable(cause),
+        Err(fault @ (Fault::Deadline(_) | Fault::Stopped(_))) => Health::Unreachable(fault.to_string()),
         Err(fault) => Health::Unhealthy(fault.to_string()),
     }
 }
@@ -109,33 +104,17 @@ async fn version(ctx: &Ctx, member: &Member) -> Option<String> {
     struct Version {
         git_version: String,
     }
-    let body = get(ctx, member, "/version", "application/json")
-        .await
-        .ok()?;
-    serde_json::from_slice::<Version>(&body)
-        .ok()
-        .map(|version| one_line(&version.git_version))
+    let body = get(ctx, member, "/version", "application/json").await.ok()?;
+    serde_json::from_slice::<Version>(&body).ok().map(|version| one_line(&version.git_version))
 }
 
 async fn identity(ctx: &Ctx, member: &Member) -> Option<String> {
-    let body = get(
-        ctx,
-        member,
-        "/api/v1/namespaces/kube-system",
-        "application/json",
-    )
-    .await
-    .ok()?;
+    let body = get(ctx, member, "/api/v1/namespaces/kube-system", "application/json").await.ok()?;
     let namespace = crate::object::Live::read(serde_json::from_slice(&body).ok()?).ok()?;
     Some(namespace.uid().to_owned())
 }
 
-pub(crate) async fn get(
-    ctx: &Ctx,
-    member: &Member,
-    path: &str,
-    accept: &str,
-) -> Result<bytes::Bytes, Fault> {
+pub(crate) async fn get(ctx: &Ctx, member: &Member, path: &str, accept: &str) -> Result<bytes::Bytes, Fault> {
     let request = Request::get(path)
         .header(header::ACCEPT, accept)
         .body(Body::empty())
@@ -144,18 +123,10 @@ pub(crate) async fn get(
     match parts.status {
         status if status.is_success() => Ok(body),
         // Health endpoints answer in plain text: which checks failed.
-        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE
-            if path.ends_with('z') =>
-        {
-            let failed: Vec<String> = String::from_utf8_lossy(&body)
-                .lines()
-                .filter(|line| line.starts_with("[-]"))
-                .map(one_line)
-                .collect();
-            Err(Fault::Server {
-                code: parts.status.as_u16(),
-                message: failed.join("; "),
-            })
+        StatusCode::INTERNAL_SERVER_ERROR | StatusCode::SERVICE_UNAVAILABLE if path.ends_with('z') => {
+            let failed: Vec<String> =
+                String::from_utf8_lossy(&body).lines().filter(|line| line.starts_with("[-]")).map(one_line).collect();
+            Err(Fault::Server { code: parts.status.as_u16(), message: failed.join("; ") })
         }
         status => Err(Fault::of_reply("get", None, status, &parts.headers, &body)),
     }

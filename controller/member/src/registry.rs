@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use kube::Client;
 use pando_api::names::ClusterName;
 use pando_context::{Ctx, Kind, Reason, ReasonKind, Scope, Stop};
 use pando_runtime::client::Credentials;
@@ -42,7 +43,8 @@ pub enum State {
 /// One member, as long as its connection parameters stay the same.
 pub struct Entry {
     member: Member,
-    credentials: Credentials,
+    /// `None` for a link that brought its own clients.
+    credentials: Option<Credentials>,
     fingerprint: u64,
     state: watch::Sender<State>,
     discovered: watch::Sender<Arc<Discovered>>,
@@ -93,14 +95,7 @@ impl Entry {
     pub async fn connected(&self, ctx: &Ctx) -> Result<(), Stop> {
         let mut states = self.state.subscribe();
         // The sender lives in `self`: the wait can only end by the state.
-        ctx.run(async move {
-            states
-                .wait_for(|state| *state == State::Connected)
-                .await
-                .map(drop)
-        })
-        .await
-        .map(|_| ())
+        ctx.run(async move { states.wait_for(|state| *state == State::Connected).await.map(drop) }).await.map(|_| ())
     }
 
     /// The kinds that the member serves, as last discovered.
@@ -200,31 +195,19 @@ impl Registry {
     /// A registry whose clusters live under `parent` (the leader's term).
     #[must_use]
     pub fn new(parent: Ctx) -> Self {
-        Self {
-            inner: Arc::new(Inner {
-                parent,
-                slots: Mutex::default(),
-            }),
-        }
+        Self { inner: Arc::new(Inner { parent, slots: Mutex::default() }) }
     }
 
     /// The entry of an attached member.
     #[must_use]
     pub fn get(&self, name: &ClusterName) -> Option<Arc<Entry>> {
-        self.slots()
-            .attached
-            .get(name)
-            .map(|(_, entry)| Arc::clone(entry))
+        self.slots().attached.get(name).map(|(_, entry)| Arc::clone(entry))
     }
 
     /// Every attached member, by name.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Entry>> {
-        self.slots()
-            .attached
-            .values()
-            .map(|(_, entry)| Arc::clone(entry))
-            .collect()
+        self.slots().attached.values().map(|(_, entry)| Arc::clone(entry)).collect()
     }
 
     /// Makes sure that `name` is connected by these parameters: a new life when endpoint, certificate authority or proxy
@@ -232,35 +215,56 @@ impl Registry {
     ///
     /// # Errors
     /// See [`AttachError`].
-    pub async fn attach(
-        &self,
-        name: &ClusterName,
-        connection: &Connection,
-    ) -> Result<Attached, AttachError> {
-        if let Some(entry) = self
-            .get(name)
-            .filter(|entry| entry.fingerprint == connection.fingerprint())
+    pub async fn attach(&self, name: &ClusterName, connection: &Connection) -> Result<Attached, AttachError> {
+        let known = self.get(name).filter(|entry| entry.fingerprint == connection.fingerprint());
+        if let Some((entry, credentials)) = known.as_ref().and_then(|entry| Some((entry, entry.credentials.as_ref()?)))
         {
-            if connection.hand_token_to(&entry.credentials)? {
+            if connection.hand_token_to(credentials)? {
                 tracing::info!(cluster = %name, "token swapped in place");
             }
-            return Ok(Attached::Kept(entry));
+            return Ok(Attached::Kept(Arc::clone(entry)));
         }
         self.detach(name).await?;
         let scope = self.inner.parent.child_named(&CLUSTER, name);
-        let (requests, watches) = connection.open(scope.ctx())?;
+        let clients = connection.open(scope.ctx())?;
+        let credentials = Some(connection.credentials().clone());
+        Ok(Attached::New(self.enter(name, scope, clients, credentials, connection.fingerprint())))
+    }
+
+    /// Begins a life of a member over clients that the caller brings (requests, watches): the link of an agent that runs
+    /// inside its member, and of tests. Replaces an earlier life, which has ended before.
+    ///
+    /// # Errors
+    /// [`StillRunning`]: the earlier life has not ended yet.
+    pub async fn attach_by(
+        &self,
+        name: &ClusterName,
+        open: impl FnOnce(&Ctx) -> (Client, Client),
+    ) -> Result<Arc<Entry>, StillRunning> {
+        self.detach(name).await?;
+        let scope = self.inner.parent.child_named(&CLUSTER, name);
+        let clients = open(scope.ctx());
+        Ok(self.enter(name, scope, clients, None, 0))
+    }
+
+    fn enter(
+        &self,
+        name: &ClusterName,
+        scope: Scope,
+        (requests, watches): (Client, Client),
+        credentials: Option<Credentials>,
+        fingerprint: u64,
+    ) -> Arc<Entry> {
         let entry = Arc::new(Entry {
             member: Member::new(name.clone(), scope.ctx().clone(), requests, watches),
-            credentials: connection.credentials().clone(),
-            fingerprint: connection.fingerprint(),
+            credentials,
+            fingerprint,
             state: watch::Sender::new(State::Connecting),
             discovered: watch::Sender::default(),
             suspected: Notify::new(),
         });
-        self.slots()
-            .attached
-            .insert(name.clone(), (scope, Arc::clone(&entry)));
-        Ok(Attached::New(entry))
+        self.slots().attached.insert(name.clone(), (scope, Arc::clone(&entry)));
+        entry
     }
 
     /// Ends everything that belongs to a member and returns when nothing of it is left. Detaching what is not attached
@@ -283,22 +287,14 @@ impl Registry {
             }
             Err(running) => {
                 let left = running.tree().to_string();
-                self.slots()
-                    .leaving
-                    .insert(name.clone(), running.into_scope());
-                Err(StillRunning {
-                    cluster: name.clone(),
-                    left,
-                })
+                self.slots().leaving.insert(name.clone(), running.into_scope());
+                Err(StillRunning { cluster: name.clone(), left })
             }
         }
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        self.inner
-            .slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.inner.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

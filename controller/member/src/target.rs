@@ -22,9 +22,7 @@ impl Target {
     pub fn new(resource: impl Into<Arc<ApiResource>>, namespace: Option<&str>, name: &str) -> Self {
         Self {
             resource: resource.into(),
-            namespace: namespace
-                .filter(|namespace| !namespace.is_empty())
-                .map(Box::from),
+            namespace: namespace.filter(|namespace| !namespace.is_empty()).map(Box::from),
             name: Box::from(name),
         }
     }
@@ -57,11 +55,7 @@ pub fn collection(resource: &ApiResource, namespace: Option<&str>) -> String {
         format!("/apis/{}/{}", resource.group, resource.version)
     };
     match namespace {
-        Some(namespace) => format!(
-            "{root}/namespaces/{}/{}",
-            escaped(namespace),
-            resource.plural
-        ),
+        Some(namespace) => format!("{root}/namespaces/{}/{}", escaped(namespace), resource.plural),
         None => format!("{root}/{}", resource.plural),
     }
 }
@@ -72,18 +66,12 @@ fn escaped(segment: &str) -> String {
     let mut out = String::with_capacity(segment.len());
     for byte in segment.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => {
-                out.push(char::from(byte))
-            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b':' => out.push(char::from(byte)),
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
     // A segment of dots only would be folded by proxies on the way.
-    if out.bytes().all(|byte| byte == b'.') {
-        out.replace('.', "%2E")
-    } else {
-        out
-    }
+    if out.bytes().all(|byte| byte == b'.') { out.replace('.', "%2E") } else { out }
 }
 
 impl fmt::Display for Target {
@@ -112,10 +100,7 @@ mod tests {
     #[test]
     fn paths_follow_group_and_scope() {
         let target = Target::new(deployments(), Some("default"), "web");
-        assert_eq!(
-            target.path(),
-            "/apis/apps/v1/namespaces/default/deployments/web"
-        );
+        assert_eq!(target.path(), "/apis/apps/v1/namespaces/default/deployments/web");
         let roles = ApiResource {
             group: "".into(),
             version: "v1".into(),
@@ -123,23 +108,13 @@ mod tests {
             kind: "Namespace".into(),
             plural: "namespaces".into(),
         };
-        assert_eq!(
-            Target::new(roles, Some(""), "shop").path(),
-            "/api/v1/namespaces/shop"
-        );
+        assert_eq!(Target::new(roles, Some(""), "shop").path(), "/api/v1/namespaces/shop");
     }
 
     #[test]
     fn a_hostile_name_stays_one_path_segment() {
         let target = Target::new(deployments(), Some("default"), "../../secrets/x?y");
-        assert_eq!(
-            target.path(),
-            "/apis/apps/v1/namespaces/default/deployments/..%2F..%2Fsecrets%2Fx%3Fy"
-        );
-        assert!(
-            Target::new(deployments(), Some(".."), "x")
-                .path()
-                .contains("/namespaces/%2E%2E/")
-        );
+        assert_eq!(target.path(), "/apis/apps/v1/namespaces/default/deployments/..%2F..%2Fsecrets%2Fx%3Fy");
+        assert!(Target::new(deployments(), Some(".."), "x").path().contains("/namespaces/%2E%2E/"));
     }
 }

@@ -42,21 +42,13 @@ impl Watches {
     /// No watches yet. They will run under the member's context.
     #[must_use]
     pub fn new(member: Member, decode: Decode, on_change: OnChange) -> Self {
-        Self {
-            member,
-            decode,
-            on_change,
-            running: Mutex::default(),
-        }
+        Self { member, decode, on_change, running: Mutex::default() }
     }
 
     /// The store of a kind; starts its watch when `user` (a Work) is the first to need it.
     pub fn acquire(&self, resource: &ApiResource, user: &Key) -> Store<MemberObject> {
         let mut running = self.running();
-        let gvk = (
-            resource.api_version.as_str().into(),
-            resource.kind.as_str().into(),
-        );
+        let gvk = (resource.api_version.as_str().into(), resource.kind.as_str().into());
         let watch = running.entry(gvk).or_insert_with(|| self.start(resource));
         watch.users.insert(user.clone());
         watch.store.clone()
@@ -82,9 +74,7 @@ impl Watches {
     /// The store of a kind that is watched.
     #[must_use]
     pub fn store(&self, api_version: &str, kind: &str) -> Option<Store<MemberObject>> {
-        self.running()
-            .get(&(Box::from(api_version), Box::from(kind)))
-            .map(|watch| watch.store.clone())
+        self.running().get(&(Box::from(api_version), Box::from(kind))).map(|watch| watch.store.clone())
     }
 
     /// How many kinds are watched.
@@ -101,11 +91,7 @@ impl Watches {
 
     fn start(&self, resource: &ApiResource) -> Watch {
         let store: Store<MemberObject> = Store::new(resource.clone());
-        let (decode, on_change, kind) = (
-            Arc::clone(&self.decode),
-            Arc::clone(&self.on_change),
-            resource.clone(),
-        );
+        let (decode, on_change, kind) = (Arc::clone(&self.decode), Arc::clone(&self.on_change), resource.clone());
         store.subscribe(move |change| {
             if let Some(object) = &change.new {
                 object.reading(&kind, &decode);
@@ -118,15 +104,8 @@ impl Watches {
             ..watch::Options::default()
         };
         let (client, fed) = (self.member.watches().clone(), store.clone());
-        scope
-            .ctx()
-            .spawn(&WATCH, move |ctx| watch::run(ctx, client, fed, options))
-            .detach();
-        Watch {
-            store,
-            users: BTreeSet::new(),
-            _scope: scope,
-        }
+        scope.ctx().spawn(&WATCH, move |ctx| watch::run(ctx, client, fed, options)).detach();
+        Watch { store, users: BTreeSet::new(), _scope: scope }
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<Gvk, Watch>> {

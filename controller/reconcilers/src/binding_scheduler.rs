@@ -14,7 +14,6 @@ use pando_core::next::Next;
 use pando_core::scheduler::Snapshot;
 use pando_runtime::store::Key;
 
-use crate::detector::report;
 use crate::env::Env;
 use crate::{events, hub};
 
@@ -34,7 +33,7 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, hub::Err
         env.hub.patch(ctx, &env.stores.bindings, key, &patch).await?;
     }
     if let Some(scheduling) = &placed.scheduling {
-        report::scheduled(env, key, scheduling);
+        env.scheduled(key, scheduling);
     }
     for notice in &placed.notices {
         events::tell(env, &events::of_binding(&binding), notice);

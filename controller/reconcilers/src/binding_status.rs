@@ -23,14 +23,9 @@ use pando_core::{aggregate, conditions, merge_patch};
 use pando_runtime::store::Key;
 use serde_json::{Value, json};
 
-use crate::binding_works::Error;
-use crate::detector::template_key;
-use crate::env::{Env, Stores, WORKS_BY_BINDING};
-
-/// How long a change is folded with what follows at once.
-pub const LEADING_EDGE: Duration = Duration::from_millis(20);
-/// How long the first answers of slow members are awaited before the others are reported without them.
-pub const SETTLE: Duration = Duration::from_millis(400);
+use crate::env::{Env, LEADING_EDGE, SETTLE, Stores, WORKS_BY_BINDING};
+use crate::error::Error;
+use crate::template::TemplateKey;
 
 /// How long to wait after the status of a Work of this binding changed: not long when every target has answered.
 #[must_use]
@@ -80,7 +75,7 @@ async fn template(
     binding: &Arc<ResourceBinding>,
     items: &[pando_api::work::AggregatedStatusItem],
 ) -> Result<(), Error> {
-    let key = template_key(&binding.spec.resource);
+    let key = TemplateKey::of(&binding.spec.resource);
     let Some((_, store)) = env.stores.templates.kind(&key.api_version, &key.kind) else { return Ok(()) };
     let Some(template) = store.get(&key.key) else { return Ok(()) };
     if template.meta.uid.as_deref() != Some(binding.spec.resource.uid.as_str()) {

@@ -12,47 +12,15 @@ mod report;
 
 use pando_api::finalizers;
 use pando_context::Ctx;
-use pando_core::manifest::InvalidManifest;
 use pando_core::next::Next;
-use pando_core::render::{self, NotRenderable};
-use pando_runtime::controller::{Class, ReconcileError};
+use pando_core::render;
 use pando_runtime::store::Key;
 use serde_json::json;
 
 use crate::env::Env;
-use crate::{hub, work_steps};
+use crate::error::Error;
+use crate::work_steps;
 use observe::Observed;
-
-/// Why the Works of a binding are not as they should be.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The binding lacks what its Works are marked with.
-    #[error(transparent)]
-    Binding(#[from] NotRenderable),
-    /// The stored template cannot be read.
-    #[error(transparent)]
-    Template(#[from] InvalidManifest),
-    /// A write failed.
-    #[error(transparent)]
-    Write(#[from] hub::Error),
-}
-
-impl ReconcileError for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Binding(_) | Self::Template(_) => Class::Invalid,
-            Self::Write(error) => error.class(),
-        }
-    }
-
-    fn category(&self) -> &'static str {
-        match self {
-            Self::Binding(_) => "InvalidBinding",
-            Self::Template(_) => "InvalidTemplate",
-            Self::Write(error) => error.category(),
-        }
-    }
-}
 
 /// Brings the Works of the binding `key` to what its placement, template and overrides say.
 ///

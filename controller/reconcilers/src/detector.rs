@@ -9,47 +9,14 @@
 
 mod apply;
 mod observe;
-pub(crate) mod report;
+mod report;
 
-use pando_api::work::ObjectReference;
 use pando_context::Ctx;
-use pando_core::manifest::InvalidManifest;
 use pando_core::next::Next;
-use pando_runtime::controller::{Class, ReconcileError};
-use pando_runtime::store::Key;
 
 use crate::env::Env;
-use crate::hub;
+use crate::error::Error;
 use crate::template::TemplateKey;
-
-pub use observe::Contents;
-
-/// Why a template's binding is not as it should be.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The stored template cannot be read.
-    #[error(transparent)]
-    Template(#[from] InvalidManifest),
-    /// A write failed.
-    #[error(transparent)]
-    Write(#[from] hub::Error),
-}
-
-impl ReconcileError for Error {
-    fn class(&self) -> Class {
-        match self {
-            Self::Template(_) => Class::Invalid,
-            Self::Write(error) => error.class(),
-        }
-    }
-
-    fn category(&self) -> &'static str {
-        match self {
-            Self::Template(_) => "InvalidTemplate",
-            Self::Write(error) => error.category(),
-        }
-    }
-}
 
 /// Brings the binding of the template `key` to what its policy says.
 ///
@@ -64,17 +31,4 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &TemplateKey) -> Result<Next, 
     report::template(env, &observed, &plan, applied.is_ok());
     applied?;
     Ok(Next::await_change())
-}
-
-/// The template that a binding belongs to.
-#[must_use]
-pub fn template_key(resource: &ObjectReference) -> TemplateKey {
-    TemplateKey {
-        api_version: resource.api_version.clone(),
-        kind: resource.kind.clone(),
-        key: Key {
-            namespace: Some(resource.namespace.as_str()).filter(|namespace| !namespace.is_empty()).map(Into::into),
-            name: resource.name.as_str().into(),
-        },
-    }
 }

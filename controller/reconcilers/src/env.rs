@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use kube::core::ApiResource;
 use pando_api::cluster::Cluster;
@@ -15,9 +16,8 @@ use pando_runtime::events::Recorder;
 use pando_runtime::queue::Queue;
 use pando_runtime::store::{Key, Store};
 
-use crate::detector::Contents;
 use crate::hub::Hub;
-use crate::template::{TemplateKey, Templates};
+use crate::template::{Contents, TemplateKey, Templates};
 
 /// One in-memory copy of every hub kind that decides anything.
 #[derive(Clone)]
@@ -164,4 +164,18 @@ pub struct Env {
     pub skipped: Arc<Skipped>,
     /// Tells edits of templates from everything else.
     pub contents: Contents,
+}
+
+/// How long a change of a status is folded with what follows at once.
+pub const LEADING_EDGE: Duration = Duration::from_millis(20);
+/// How long the first answers of slow members are awaited before the others are reported without them.
+pub const SETTLE: Duration = Duration::from_millis(400);
+
+impl Env {
+    /// Hands a scheduling outcome over to arrow 6.
+    pub fn scheduled(&self, binding: &Key, outcome: &Scheduling) {
+        if self.outcomes.set(binding, outcome.clone()) {
+            self.queues.status.add_after(binding.clone(), SETTLE);
+        }
+    }
 }

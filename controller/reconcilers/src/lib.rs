@@ -29,6 +29,7 @@ pub mod cluster;
 pub mod controllers;
 pub mod detector;
 pub mod env;
+pub mod error;
 pub mod events;
 pub mod execution;
 pub mod hub;

@@ -21,8 +21,8 @@ use pando_core::policy_match::{Skipped, TemplateFacts};
 use pando_core::render::{NamespaceInput, WorkStep, namespace_work};
 use pando_runtime::store::Key;
 
-use crate::binding_works::Error;
 use crate::env::Env;
+use crate::error::Error;
 use crate::events::Level;
 use crate::{events, template, work_steps};
 

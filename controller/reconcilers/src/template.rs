@@ -3,13 +3,17 @@
 //! A template is kept pruned and as bytes, once: what may travel (`content`), the status that is there now, and the
 //! metadata. It is parsed where a decision needs it and dropped again; a parsed object costs eight times its bytes.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
+use pando_api::names::binding_name;
 use pando_api::raw::EmbeddedObject;
+use pando_api::work::ObjectReference;
 use pando_core::manifest::{self, InvalidManifest, Manifest};
+use pando_core::policy_match::Cause;
 use pando_runtime::store::{Key, Record, Store};
 use serde::Deserialize;
 use serde_json::Value;
@@ -61,6 +65,18 @@ pub struct TemplateKey {
     pub key: Key,
 }
 
+impl TemplateKey {
+    /// The template that a binding belongs to.
+    #[must_use]
+    pub fn of(resource: &ObjectReference) -> Self {
+        Self {
+            api_version: resource.api_version.clone(),
+            kind: resource.kind.clone(),
+            key: Key::new(Some(&resource.namespace), &resource.name),
+        }
+    }
+}
+
 impl fmt::Display for TemplateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.kind, self.key)
@@ -93,6 +109,13 @@ impl Template {
             kind: self.kind.clone(),
             key: Key::of(&self.meta),
         }
+    }
+
+    /// The key of its binding: same namespace, name derived from the template's name and kind.
+    #[must_use]
+    pub fn binding_key(&self) -> Key {
+        let name = binding_name(&self.kind, self.meta.name.as_deref().unwrap_or_default());
+        Key::new(self.meta.namespace.as_deref(), &name)
     }
 
     /// The template parsed, for as long as one decision needs it.
@@ -182,5 +205,27 @@ impl Templates {
     #[must_use]
     pub fn get(&self, key: &TemplateKey) -> Option<Arc<Template>> {
         self.kind(&key.api_version, &key.kind)?.1.get(&key.key)
+    }
+}
+
+/// The content of each template when it was last decided on, to tell an edit from everything else.
+/// Empty after a restart: then nothing counts as an edit, which is the safe side for lazy policies.
+#[derive(Clone, Default)]
+pub struct Contents(Arc<Mutex<BTreeMap<TemplateKey, String>>>);
+
+impl Contents {
+    /// Whether the template changed since the last look, which is now.
+    #[must_use]
+    pub fn cause(&self, key: &TemplateKey, hash: &str) -> Cause {
+        let mut contents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match contents.insert(key.clone(), hash.to_owned()) {
+            Some(before) if before != hash => Cause::Template,
+            _ => Cause::Federation,
+        }
+    }
+
+    /// Forgets a template that is gone.
+    pub fn forget(&self, key: &TemplateKey) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }

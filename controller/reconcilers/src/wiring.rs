@@ -14,15 +14,14 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pando_api::annotations;
 use pando_api::cluster::Cluster;
-use pando_api::names::binding_name;
 use pando_api::policy::PropagationSpec;
 use pando_api::work::{ResourceBinding, Work};
 use pando_runtime::queue::Priority;
 use pando_runtime::store::{Change, Key, Record, Store};
 
 use crate::binding_status;
-use crate::env::Env;
-use crate::template::Template;
+use crate::env::{Env, SETTLE};
+use crate::template::{Template, TemplateKey};
 
 /// Subscribes every queue to the changes that concern it. Called once, before the watches start.
 pub fn connect(env: &Env) {
@@ -34,13 +33,6 @@ pub fn connect(env: &Env) {
     clusters(env);
 }
 
-/// The binding of a template: same namespace, name derived from the template's name and kind.
-#[must_use]
-pub fn binding_key(template: &Template) -> Key {
-    let name = binding_name(&template.kind, template.meta.name.as_deref().unwrap_or_default());
-    Key { namespace: template.meta.namespace.as_deref().map(Into::into), name: name.into() }
-}
-
 fn templates(env: &Env) {
     for (kind, store) in env.stores.templates.iter() {
         let (queues, namespaced) = (env.queues.clone(), kind.namespaced);
@@ -50,7 +42,7 @@ fn templates(env: &Env) {
                 queues.namespaces.add(change.key.clone());
                 return;
             }
-            let binding = binding_key(template);
+            let binding = template.binding_key();
             if differs(change, |template| (&template.content_hash, &template.meta.uid, deleting(&template.meta))) {
                 queues.templates.add(template.key());
                 queues.works.add(binding);
@@ -88,7 +80,7 @@ fn overrides(env: &Env) {
     let rerender = |namespace: Option<&str>, env: &Env| {
         for binding in env.stores.bindings.list(namespace) {
             env.queues.works.add_with(Key::of(&binding.metadata), Priority::Background);
-            env.queues.templates.add_with(crate::detector::template_key(&binding.spec.resource), Priority::Background);
+            env.queues.templates.add_with(TemplateKey::of(&binding.spec.resource), Priority::Background);
         }
     };
     let of_namespace = env.clone();
@@ -103,13 +95,13 @@ fn bindings(env: &Env) {
         if change.new.is_none() {
             outcomes.forget(&change.key);
             if let Some(gone) = &change.old {
-                queues.templates.add(crate::detector::template_key(&gone.spec.resource));
+                queues.templates.add(TemplateKey::of(&gone.spec.resource));
             }
         }
         if differs(change, |binding| (&binding.spec, &binding.metadata.labels, deleting(&binding.metadata))) {
             queues.works.add(change.key.clone());
             queues.schedule.add(change.key.clone());
-            queues.status.add_after(change.key.clone(), binding_status::SETTLE);
+            queues.status.add_after(change.key.clone(), SETTLE);
         }
     });
 }
@@ -119,10 +111,12 @@ fn works(env: &Env) {
     env.stores.works.subscribe(move |change: &Change<Work>| {
         let Some(work) = change.new.as_ref().or(change.old.as_ref()) else { return };
         let Some(binding) = binding_of(&work.metadata) else {
-            if let Some(owner) = work.metadata.owner_references.iter().flatten().find(|owner| owner.kind == "Namespace") {
-                if change.new.is_none() || differs(change, |work| &work.spec) {
-                    queues.namespaces.add_with(Key::cluster(&owner.name), Priority::Background);
-                }
+            let owners = work.metadata.owner_references.iter().flatten();
+            let namespace = owners.into_iter().find(|owner| owner.kind == "Namespace");
+            if let Some(namespace) = namespace
+                && (change.new.is_none() || differs(change, |work| &work.spec))
+            {
+                queues.namespaces.add_with(Key::cluster(&namespace.name), Priority::Background);
             }
             return;
         };

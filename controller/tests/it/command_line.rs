@@ -53,6 +53,7 @@ fn wrong_usage_is_one_line_and_exit_code_two() {
         &["join"] as &[&str],
         &["join", "bj-prod"],
         &["join", "Not_A_Name", "--cluster-kubeconfig", "f"],
+        &["join", "a", "--cluster-kubeconfig", "f", "--cluster-namespace", "elsewhere"],
         &["get", "pods"],
         &["get", "bindings", "-n", "a", "-A"],
         &["controller", "--cluster-failure-threshold", "10"],

@@ -16,12 +16,17 @@
 mod budget;
 mod deletion;
 mod drift;
+mod input;
 mod leaving;
 mod objects;
+mod outage;
+mod overriding;
+mod policy;
 mod provider;
 mod restart;
 mod split;
 mod world;
+mod writing;
 
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
@@ -79,9 +84,38 @@ fn tests() -> Vec<Test> {
             a_deleted_template_is_removed_everywhere,
             a_foreign_object_of_the_same_name_is_left_alone,
         ],
+        overriding: [
+            overriders_change_the_members_that_they_name,
+        ],
+        policy: [
+            suspended_dispatching_writes_nothing_until_it_is_resumed,
+            preserved_objects_stay_when_their_template_goes,
+            services_secrets_and_config_maps_arrive_as_they_are,
+            no_secret_is_logged_or_measured,
+            the_controller_shows_its_health_and_metrics,
+            the_command_line_shows_clusters_and_bindings,
+        ],
+        input: [
+            an_unknown_cluster_is_named_and_the_others_are_placed,
+            what_is_not_built_yet_holds_the_template_and_says_so,
+            an_object_that_a_member_refuses_is_reported_without_a_storm,
+        ],
+        writing: [
+            the_first_change_costs_two_requests_and_later_ones_one,
+            an_edited_field_is_taken_back_and_other_peoples_fields_stay,
+            a_removed_label_of_ours_is_put_back,
+            a_namespace_deleted_in_a_member_comes_back_with_its_objects,
+            duplicate_list_keys_are_written_and_dropped_fields_still_go,
+            replicas_of_an_autoscaler_survive_our_writes,
+            a_member_that_mutates_our_writes_is_not_written_in_a_loop,
+        ],
         budget: [
             a_new_config_map_costs_ten_hub_and_three_member_writes,
             only_pando_writes_propagated_objects,
+        ],
+        outage: [
+            a_reset_connection_is_opened_again,
+            a_silent_member_loses_nothing_and_delays_nobody,
         ],
         restart: [
             a_killed_controller_starts_again_without_a_write,

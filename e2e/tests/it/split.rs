@@ -18,7 +18,7 @@ use crate::world::World;
 const SOON: Duration = Duration::from_secs(60);
 
 /// The sample files, unchanged but for the namespace that they leave open.
-fn sample(file: &str, namespace: &str) -> Result<Value> {
+pub(crate) fn sample(file: &str, namespace: &str) -> Result<Value> {
     let path = pando_e2e::workspace::root().join("deploy/samples").join(file);
     let mut object = install::read_file(&path)?.remove(0);
     object["metadata"]["namespace"] = json!(namespace);

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use kube::core::ApiResource;
 use serde_json::{Value, json};
@@ -11,26 +6,12 @@ use serde_json::{Value, json};
 use super::*;
 
 fn resource(group: &str, kind: &str, plural: &str) -> ApiResource {
-    let api_version = if group.is_empty() {
-        "v1".into()
-    } else {
-        format!("{group}/v1")
-    };
-    ApiResource {
-        group: group.into(),
-        version: "v1".into(),
-        api_version,
-        kind: kind.into(),
-        plural: plural.into(),
-    }
+    let api_version = if group.is_empty() { "v1".into() } else { format!("{group}/v1") };
+    ApiResource { group: group.into(), version: "v1".into(), api_version, kind: kind.into(), plural: plural.into() }
 }
 
 fn web() -> Target {
-    Target::new(
-        resource("apps", "Deployment", "deployments"),
-        Some("shop"),
-        "web",
-    )
+    Target::new(resource("apps", "Deployment", "deployments"), Some("shop"), "web")
 }
 
 fn classify(verb: &'static str, target: &Target, code: u16, body: Value) -> Fault {
@@ -53,12 +34,7 @@ fn every_answer_of_an_api_server_has_its_class() {
             json!({"reason": "AlreadyExists", "message": "deployments.apps \"web\" already exists"}),
             "already_exists",
         ),
-        (
-            "replace",
-            409,
-            json!({"reason": "Conflict", "message": "the object has been modified"}),
-            "conflict",
-        ),
+        ("replace", 409, json!({"reason": "Conflict", "message": "the object has been modified"}), "conflict"),
         (
             "apply",
             409,
@@ -77,30 +53,15 @@ fn every_answer_of_an_api_server_has_its_class() {
             json!({"reason": "Invalid", "message": "the server rejected our request due to an error in our request"}),
             "conflict",
         ),
-        (
-            "create",
-            422,
-            json!({"reason": "Invalid", "message": "spec.replicas: Invalid value: -1"}),
-            "invalid",
-        ),
-        (
-            "create",
-            400,
-            json!({"reason": "BadRequest", "message": "strict decoding error"}),
-            "invalid",
-        ),
+        ("create", 422, json!({"reason": "Invalid", "message": "spec.replicas: Invalid value: -1"}), "invalid"),
+        ("create", 400, json!({"reason": "BadRequest", "message": "strict decoding error"}), "invalid"),
         (
             "create",
             404,
             json!({"reason": "NotFound", "message": "namespaces \"shop\" not found", "details": {"kind": "namespaces", "name": "shop"}}),
             "namespace_missing",
         ),
-        (
-            "get",
-            404,
-            json!({"reason": "NotFound", "details": {"kind": "deployments", "name": "web"}}),
-            "not_found",
-        ),
+        ("get", 404, json!({"reason": "NotFound", "details": {"kind": "deployments", "name": "web"}}), "not_found"),
         (
             "create",
             404,
@@ -126,66 +87,27 @@ fn every_answer_of_an_api_server_has_its_class() {
             json!({"reason": "Forbidden", "message": "admission webhook \"x\" denied the request"}),
             "denied",
         ),
-        (
-            "delete",
-            403,
-            json!({"reason": "Forbidden", "message": "User \"x\" cannot delete"}),
-            "forbidden",
-        ),
-        (
-            "get",
-            401,
-            json!({"reason": "Unauthorized"}),
-            "unauthorized",
-        ),
+        ("delete", 403, json!({"reason": "Forbidden", "message": "User \"x\" cannot delete"}), "forbidden"),
+        ("get", 401, json!({"reason": "Unauthorized"}), "unauthorized"),
         (
             "apply",
             500,
             json!({"reason": "InternalError", "message": "failed to create typed patch object (shop/web; apps/v1, Kind=Deployment): duplicate entries for key"}),
             "not_mergeable",
         ),
-        (
-            "apply",
-            500,
-            json!({"reason": "InternalError", "message": "etcdserver: leader changed"}),
-            "server_error",
-        ),
-        (
-            "apply",
-            504,
-            json!({"reason": "Timeout", "message": "request did not complete"}),
-            "server_error",
-        ),
-        (
-            "apply",
-            429,
-            json!({"reason": "TooManyRequests"}),
-            "throttled",
-        ),
-        (
-            "create",
-            413,
-            json!({"reason": "RequestEntityTooLarge"}),
-            "too_large",
-        ),
+        ("apply", 500, json!({"reason": "InternalError", "message": "etcdserver: leader changed"}), "server_error"),
+        ("apply", 504, json!({"reason": "Timeout", "message": "request did not complete"}), "server_error"),
+        ("apply", 429, json!({"reason": "TooManyRequests"}), "throttled"),
+        ("create", 413, json!({"reason": "RequestEntityTooLarge"}), "too_large"),
     ];
     for (verb, code, body, expected) in table {
-        assert_eq!(
-            classify(verb, &web(), *code, body.clone()).category(),
-            *expected,
-            "{verb} {code} {body}"
-        );
+        assert_eq!(classify(verb, &web(), *code, body.clone()).category(), *expected, "{verb} {code} {body}");
     }
 }
 
 #[test]
 fn a_missing_right_is_named_as_a_rule_to_grant() {
-    let fault = classify(
-        "apply",
-        &web(),
-        403,
-        json!({"reason": "Forbidden", "message": "User cannot patch"}),
-    );
+    let fault = classify("apply", &web(), 403, json!({"reason": "Forbidden", "message": "User cannot patch"}));
     assert_eq!(
         fault.to_string(),
         "forbidden: grant \"patch\" on deployments.apps in namespace \"shop\" to the member's service account"
@@ -197,13 +119,7 @@ fn a_member_cannot_park_work_for_a_day() {
     let wait = |value: &'static str| {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, value.parse().unwrap());
-        match Fault::of_reply(
-            "get",
-            Some(&web()),
-            StatusCode::TOO_MANY_REQUESTS,
-            &headers,
-            b"{}",
-        ) {
+        match Fault::of_reply("get", Some(&web()), StatusCode::TOO_MANY_REQUESTS, &headers, b"{}") {
             Fault::Throttled(wait) => wait,
             other => panic!("{other}"),
         }
@@ -215,21 +131,10 @@ fn a_member_cannot_park_work_for_a_day() {
 
 #[test]
 fn a_login_page_or_redirect_is_not_kubernetes() {
-    let page = Fault::of_reply(
-        "get",
-        Some(&web()),
-        StatusCode::BAD_REQUEST,
-        &HeaderMap::new(),
-        b"<html>please log in</html>",
-    );
+    let page =
+        Fault::of_reply("get", Some(&web()), StatusCode::BAD_REQUEST, &HeaderMap::new(), b"<html>please log in</html>");
     assert_eq!(page.category(), "not_kubernetes");
-    let moved = Fault::of_reply(
-        "get",
-        Some(&web()),
-        StatusCode::TEMPORARY_REDIRECT,
-        &HeaderMap::new(),
-        b"",
-    );
+    let moved = Fault::of_reply("get", Some(&web()), StatusCode::TEMPORARY_REDIRECT, &HeaderMap::new(), b"");
     assert_eq!(moved.category(), "not_kubernetes");
 }
 
@@ -244,12 +149,7 @@ fn a_refused_secret_is_reported_without_its_content() {
 
 #[test]
 fn long_messages_are_cut_and_stay_one_line() {
-    let fault = classify(
-        "create",
-        &web(),
-        422,
-        json!({"reason": "Invalid", "message": "x\ny".repeat(1000)}),
-    );
+    let fault = classify("create", &web(), 422, json!({"reason": "Invalid", "message": "x\ny".repeat(1000)}));
     let text = fault.to_string();
     assert!(!text.contains('\n'));
     assert!(text.chars().count() < 500);

@@ -52,19 +52,10 @@ impl Discovered {
     /// How a kind is addressed in this member, and whether it is namespaced. `None` when it is not known.
     #[must_use]
     pub fn resource(&self, api_version: &str, kind: &str) -> Option<(ApiResource, bool)> {
-        let found = self
-            .group_versions
-            .iter()
-            .find(|version| version.group_version == api_version)?;
-        let found = found
-            .kinds
-            .iter()
-            .find(|candidate| candidate.kind == kind)?;
+        let found = self.group_versions.iter().find(|version| version.group_version == api_version)?;
+        let found = found.kinds.iter().find(|candidate| candidate.kind == kind)?;
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let resource = ApiResource::from_gvk_with_plural(
-            &GroupVersionKind::gvk(group, version, kind),
-            &found.name,
-        );
+        let resource = ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), &found.name);
         Some((resource, found.namespaced))
     }
 
@@ -72,25 +63,13 @@ impl Discovered {
     #[must_use]
     pub fn or_from(mut self, earlier: &Discovered) -> Self {
         for old in &earlier.group_versions {
-            let group = old
-                .group_version
-                .split_once('/')
-                .map_or("", |(group, _)| group);
-            let unread = self
-                .missing
-                .iter()
-                .any(|missing| *missing == old.group_version || missing == group);
-            if unread
-                && !self
-                    .group_versions
-                    .iter()
-                    .any(|version| version.group_version == old.group_version)
-            {
+            let group = old.group_version.split_once('/').map_or("", |(group, _)| group);
+            let unread = self.missing.iter().any(|missing| *missing == old.group_version || missing == group);
+            if unread && !self.group_versions.iter().any(|version| version.group_version == old.group_version) {
                 self.group_versions.push(old.clone());
             }
         }
-        self.group_versions
-            .sort_by(|a, b| a.group_version.cmp(&b.group_version));
+        self.group_versions.sort_by(|a, b| a.group_version.cmp(&b.group_version));
         self
     }
 }
@@ -108,28 +87,18 @@ pub(super) async fn discover(ctx: &Ctx, member: &Member) -> Discovered {
             }
         };
         match serde_json::from_slice::<APIGroupDiscoveryList>(&body) {
-            Ok(list) if body_is_aggregated(&body) => list
-                .items
-                .into_iter()
-                .for_each(|group| aggregated(group, &mut groups, &mut missing)),
+            Ok(list) if body_is_aggregated(&body) => {
+                list.items.into_iter().for_each(|group| aggregated(group, &mut groups, &mut missing))
+            }
             _ => group_by_group(ctx, member, &body, &mut groups, &mut missing).await,
         }
     }
-    let group_versions =
-        groups
-            .into_iter()
-            .map(|(group_version, mut kinds): (String, Vec<Kind>)| {
-                kinds.sort();
-                kinds.dedup();
-                GroupVersion {
-                    group_version,
-                    kinds,
-                }
-            });
-    Discovered {
-        group_versions: group_versions.collect(),
-        missing,
-    }
+    let group_versions = groups.into_iter().map(|(group_version, mut kinds): (String, Vec<Kind>)| {
+        kinds.sort();
+        kinds.dedup();
+        GroupVersion { group_version, kinds }
+    });
+    Discovered { group_versions: group_versions.collect(), missing }
 }
 
 fn body_is_aggregated(body: &[u8]) -> bool {
@@ -140,22 +109,11 @@ fn body_is_aggregated(body: &[u8]) -> bool {
     serde_json::from_slice::<Typed>(body).is_ok_and(|typed| typed.kind == "APIGroupDiscoveryList")
 }
 
-fn aggregated(
-    group: APIGroupDiscovery,
-    groups: &mut BTreeMap<String, Vec<Kind>>,
-    missing: &mut Vec<String>,
-) {
-    let name = group
-        .metadata
-        .and_then(|metadata| metadata.name)
-        .unwrap_or_default();
+fn aggregated(group: APIGroupDiscovery, groups: &mut BTreeMap<String, Vec<Kind>>, missing: &mut Vec<String>) {
+    let name = group.metadata.and_then(|metadata| metadata.name).unwrap_or_default();
     for version in group.versions {
         let number = version.version.unwrap_or_default();
-        let group_version = if name.is_empty() {
-            number
-        } else {
-            format!("{name}/{number}")
-        };
+        let group_version = if name.is_empty() { number } else { format!("{name}/{number}") };
         if version.freshness.as_deref() == Some("Stale") {
             missing.push(group_version.clone());
         }
@@ -182,12 +140,7 @@ async fn group_by_group(
 ) {
     let mut versions: Vec<String> = Vec::new();
     if let Ok(list) = serde_json::from_slice::<APIGroupList>(body) {
-        versions.extend(
-            list.groups
-                .into_iter()
-                .flat_map(|group| group.versions)
-                .map(|version| version.group_version),
-        );
+        versions.extend(list.groups.into_iter().flat_map(|group| group.versions).map(|version| version.group_version));
     } else if let Ok(core) = serde_json::from_slice::<APIVersions>(body) {
         versions.extend(core.versions);
     } else {
@@ -206,16 +159,9 @@ async fn group_by_group(
             continue;
         };
         // `deployments/scale` is a subresource, not a kind.
-        let kinds = list
-            .resources
-            .into_iter()
-            .filter(|resource| !resource.name.contains('/'));
+        let kinds = list.resources.into_iter().filter(|resource| !resource.name.contains('/'));
         let kinds: Vec<Kind> = kinds
-            .map(|resource| Kind {
-                name: resource.name,
-                kind: resource.kind,
-                namespaced: resource.namespaced,
-            })
+            .map(|resource| Kind { name: resource.name, kind: resource.kind, namespaced: resource.namespaced })
             .collect();
         if !kinds.is_empty() {
             groups.insert(group_version, kinds);

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use http::Response;
 use pando_api::names::ClusterName;
@@ -12,30 +7,16 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn member(
-    scope: &Scope,
-    answers: impl Fn(&str, &str) -> (u16, String) + Clone + Send + 'static,
-) -> Member {
+fn member(scope: &Scope, answers: impl Fn(&str, &str) -> (u16, String) + Clone + Send + 'static) -> Member {
     let service = tower::service_fn(move |request: Request<Body>| {
-        let accept = request
-            .headers()
-            .get(header::ACCEPT)
-            .map(|value| value.to_str().unwrap().to_owned())
-            .unwrap_or_default();
+        let accept =
+            request.headers().get(header::ACCEPT).map(|value| value.to_str().unwrap().to_owned()).unwrap_or_default();
         let (code, answer) = answers(request.uri().path(), &accept);
-        let answer = Response::builder()
-            .status(code)
-            .body(Body::from(answer.into_bytes()))
-            .unwrap();
+        let answer = Response::builder().status(code).body(Body::from(answer.into_bytes())).unwrap();
         std::future::ready(Ok::<_, std::convert::Infallible>(answer))
     });
     let client = kube::Client::new(service, "default");
-    Member::new(
-        ClusterName::parse("bj-prod").unwrap(),
-        scope.ctx().clone(),
-        client.clone(),
-        client,
-    )
+    Member::new(ClusterName::parse("bj-prod").unwrap(), scope.ctx().clone(), client.clone(), client)
 }
 
 async fn health_of(code: u16, body: &'static str) -> Health {
@@ -47,22 +28,11 @@ async fn health_of(code: u16, body: &'static str) -> Health {
 #[tokio::test]
 async fn a_rejected_token_is_not_a_dead_cluster() {
     assert_eq!(health_of(200, "ok").await, Health::Healthy);
-    assert_eq!(
-        health_of(401, r#"{"reason":"Unauthorized"}"#).await,
-        Health::Unauthorized
-    );
-    assert!(matches!(
-        health_of(403, r#"{"reason":"Forbidden","message":"no"}"#).await,
-        Health::Forbidden(_)
-    ));
+    assert_eq!(health_of(401, r#"{"reason":"Unauthorized"}"#).await, Health::Unauthorized);
+    assert!(matches!(health_of(403, r#"{"reason":"Forbidden","message":"no"}"#).await, Health::Forbidden(_)));
     assert_eq!(health_of(429, "{}").await, Health::Healthy);
     assert!(matches!(health_of(302, "").await, Health::NotKubernetes(_)));
-    match health_of(
-        500,
-        "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed",
-    )
-    .await
-    {
+    match health_of(500, "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed").await {
         Health::Unhealthy(text) => assert!(text.contains("[-]etcd failed"), "{text}"),
         other => panic!("{other:?}"),
     }
@@ -71,17 +41,14 @@ async fn a_rejected_token_is_not_a_dead_cluster() {
 #[tokio::test]
 async fn a_server_without_readyz_is_asked_for_healthz() {
     let root = Scope::root("test");
-    let member = member(&root, |path, _| {
-        if path == "/healthz" {
-            (200, "ok".into())
-        } else {
-            (404, "404 page not found".into())
-        }
-    });
-    assert_eq!(
-        probe(root.ctx(), &member, false).await.health,
-        Health::Healthy
-    );
+    let member =
+        member(
+            &root,
+            |path, _| {
+                if path == "/healthz" { (200, "ok".into()) } else { (404, "404 page not found".into()) }
+            },
+        );
+    assert_eq!(probe(root.ctx(), &member, false).await.health, Health::Healthy);
 }
 
 fn aggregated(path: &str) -> Value {
@@ -99,27 +66,15 @@ async fn a_thorough_probe_learns_version_identity_and_kinds() {
     let member = member(&root, |path, _| match path {
         "/readyz" => (200, "ok".into()),
         "/version" => (200, r#"{"gitVersion":"v1.36.4"}"#.into()),
-        "/api/v1/namespaces/kube-system" => (
-            200,
-            r#"{"metadata":{"name":"kube-system","uid":"cluster-7"}}"#.into(),
-        ),
+        "/api/v1/namespaces/kube-system" => (200, r#"{"metadata":{"name":"kube-system","uid":"cluster-7"}}"#.into()),
         path => (200, aggregated(path).to_string()),
     });
     let found = probe(root.ctx(), &member, true).await;
-    assert_eq!(
-        (
-            found.kubernetes_version.as_deref(),
-            found.identity.as_deref()
-        ),
-        (Some("v1.36.4"), Some("cluster-7"))
-    );
+    assert_eq!((found.kubernetes_version.as_deref(), found.identity.as_deref()), (Some("v1.36.4"), Some("cluster-7")));
     let discovered = found.discovered.unwrap();
     assert_eq!(discovered.missing, ["metrics.k8s.io/v1beta1"]);
     let (resource, namespaced) = discovered.resource("apps/v1", "Deployment").unwrap();
-    assert_eq!(
-        (resource.plural.as_str(), namespaced),
-        ("deployments", true)
-    );
+    assert_eq!((resource.plural.as_str(), namespaced), ("deployments", true));
     assert!(!discovered.resource("v1", "Namespace").unwrap().1);
 }
 
@@ -128,14 +83,15 @@ async fn old_servers_are_asked_group_by_group() {
     let root = Scope::root("test");
     let member = member(&root, |path, _| match path {
         "/readyz" => (200, "ok".into()),
-        "/api" => (
-            200,
-            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
-                .to_string(),
-        ),
+        "/api" => {
+            (200, json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []}).to_string())
+        }
         "/apis" => {
             let version = json!({"groupVersion": "example.org/v1", "version": "v1"});
-            (200, json!({"kind": "APIGroupList", "groups": [{"name": "example.org", "versions": [version]}]}).to_string())
+            (
+                200,
+                json!({"kind": "APIGroupList", "groups": [{"name": "example.org", "versions": [version]}]}).to_string(),
+            )
         }
         "/api/v1" => {
             let resource = |name: &str, kind: &str| json!({"name": name, "kind": kind, "namespaced": true, "singularName": "", "verbs": []});
@@ -151,23 +107,10 @@ async fn old_servers_are_asked_group_by_group() {
 
 #[test]
 fn a_group_that_does_not_answer_keeps_what_was_known() {
-    let kind = |name: &str| Kind {
-        name: name.into(),
-        kind: "X".into(),
-        namespaced: true,
-    };
-    let version = |name: &str| GroupVersion {
-        group_version: name.into(),
-        kinds: vec![kind("xs")],
-    };
-    let earlier = Discovered {
-        group_versions: vec![version("a/v1"), version("b/v1")],
-        missing: vec![],
-    };
-    let now = Discovered {
-        group_versions: vec![],
-        missing: vec!["b/v1".into()],
-    };
+    let kind = |name: &str| Kind { name: name.into(), kind: "X".into(), namespaced: true };
+    let version = |name: &str| GroupVersion { group_version: name.into(), kinds: vec![kind("xs")] };
+    let earlier = Discovered { group_versions: vec![version("a/v1"), version("b/v1")], missing: vec![] };
+    let now = Discovered { group_versions: vec![], missing: vec!["b/v1".into()] };
     let merged = now.or_from(&earlier);
     assert_eq!(merged.group_versions, [version("b/v1")]);
     assert!(!merged.is_complete());

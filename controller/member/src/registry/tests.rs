@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -17,34 +12,20 @@ fn name() -> ClusterName {
 }
 
 fn connection(endpoint: &str, token: &str) -> Connection {
-    let spec =
-        json!({"syncMode": "Push", "apiEndpoint": endpoint, "insecureSkipTLSVerification": true});
+    let spec = json!({"syncMode": "Push", "apiEndpoint": endpoint, "insecureSkipTLSVerification": true});
     let cluster: Cluster =
         serde_json::from_value(json!({"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster", "metadata": {"name": "bj-prod"}, "spec": spec})).unwrap();
     let data = [("token".to_owned(), ByteString(token.as_bytes().to_vec()))];
-    Connection::new(
-        &cluster,
-        &Secret {
-            data: Some(data.into()),
-            ..Secret::default()
-        },
-    )
-    .unwrap()
+    Connection::new(&cluster, &Secret { data: Some(data.into()), ..Secret::default() }).unwrap()
 }
 
 #[tokio::test]
 async fn another_token_keeps_the_life_of_a_member() {
     let root = Scope::root("test");
     let registry = Registry::new(root.ctx().clone());
-    let first = registry
-        .attach(&name(), &connection("https://127.0.0.1:1", "a"))
-        .await
-        .unwrap();
+    let first = registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap();
     assert!(matches!(first, Attached::New(_)));
-    let second = registry
-        .attach(&name(), &connection("https://127.0.0.1:1", "b"))
-        .await
-        .unwrap();
+    let second = registry.attach(&name(), &connection("https://127.0.0.1:1", "b")).await.unwrap();
     assert!(matches!(second, Attached::Kept(_)));
     assert!(Arc::ptr_eq(first.entry(), second.entry()));
 }
@@ -53,17 +34,8 @@ async fn another_token_keeps_the_life_of_a_member() {
 async fn another_endpoint_begins_a_new_life_after_the_old_one_ended() {
     let root = Scope::root("test");
     let registry = Registry::new(root.ctx().clone());
-    let old = Arc::clone(
-        registry
-            .attach(&name(), &connection("https://127.0.0.1:1", "a"))
-            .await
-            .unwrap()
-            .entry(),
-    );
-    let new = registry
-        .attach(&name(), &connection("https://127.0.0.1:2", "a"))
-        .await
-        .unwrap();
+    let old = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
+    let new = registry.attach(&name(), &connection("https://127.0.0.1:2", "a")).await.unwrap();
     assert!(matches!(new, Attached::New(_)));
     assert!(old.member().ctx().is_cancelled());
     assert!(!new.entry().member().ctx().is_cancelled());
@@ -73,17 +45,8 @@ async fn another_endpoint_begins_a_new_life_after_the_old_one_ended() {
 async fn detaching_ends_every_task_of_the_member() {
     let root = Scope::root("test");
     let registry = Registry::new(root.ctx().clone());
-    let entry = Arc::clone(
-        registry
-            .attach(&name(), &connection("https://127.0.0.1:1", "a"))
-            .await
-            .unwrap()
-            .entry(),
-    );
-    let task = entry
-        .member()
-        .ctx()
-        .spawn(&CLUSTER, |ctx| async move { ctx.cancelled().await });
+    let entry = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
+    let task = entry.member().ctx().spawn(&CLUSTER, |ctx| async move { ctx.cancelled().await });
     registry.detach(&name()).await.unwrap();
     assert!(registry.get(&name()).is_none());
     task.await.ok();
@@ -94,25 +57,10 @@ async fn detaching_ends_every_task_of_the_member() {
 async fn a_waiting_worker_goes_on_when_the_member_is_back() {
     let root = Scope::root("test");
     let registry = Registry::new(root.ctx().clone());
-    let entry = Arc::clone(
-        registry
-            .attach(&name(), &connection("https://127.0.0.1:1", "a"))
-            .await
-            .unwrap()
-            .entry(),
-    );
-    assert!(entry.set_state(State::Lost {
-        cause: "no route".into()
-    }));
-    assert!(!entry.set_state(State::Lost {
-        cause: "another".into()
-    }));
-    assert_eq!(
-        entry.state(),
-        State::Lost {
-            cause: "no route".into()
-        }
-    );
+    let entry = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
+    assert!(entry.set_state(State::Lost { cause: "no route".into() }));
+    assert!(!entry.set_state(State::Lost { cause: "another".into() }));
+    assert_eq!(entry.state(), State::Lost { cause: "no route".into() });
     let waiting = entry.connected(root.ctx());
     assert!(entry.set_state(State::Connected));
     waiting.await.unwrap();

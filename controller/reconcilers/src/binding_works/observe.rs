@@ -14,8 +14,8 @@ use pando_core::render::{Binding, NotRenderable, RenderInput};
 use pando_runtime::store::Key;
 use serde_json::json;
 
-use crate::detector::template_key;
 use crate::env::{Env, WORKS_BY_BINDING};
+use crate::template::TemplateKey;
 
 /// One binding with everything that decides about its Works.
 pub(super) struct Observed {
@@ -33,7 +33,7 @@ pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, InvalidM
     let stores = &env.stores;
     let Some(binding) = stores.bindings.get(key) else { return Ok(None) };
     let resource = &binding.spec.resource;
-    let template = match stores.templates.get(&template_key(resource)) {
+    let template = match stores.templates.get(&TemplateKey::of(resource)) {
         // The same name is not the same object: a template that was made again gets a binding of its own.
         Some(template) if template.meta.uid.as_deref() == Some(resource.uid.as_str()) => template.parsed()?,
         _ if binding.metadata.deletion_timestamp.is_some() => gone(resource)?,

@@ -25,4 +25,4 @@ pub(super) fn lifetime(secret: &Secret) -> Option<Lifetime> {
 }
 
 /// On a credential secret: when its token was issued, RFC 3339. Ours, written at each renewal.
-pub(super) const ISSUED: &str = "pando.io/token-issued";
+pub(super) const ISSUED: &str = annotations::TOKEN_ISSUED;

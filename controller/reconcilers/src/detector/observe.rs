@@ -1,7 +1,7 @@
 //! What the detector reads: stores only.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use pando_api::policy::{ClusterPropagationPolicy, PropagationPolicy};
 use pando_api::work::ResourceBinding;
@@ -14,27 +14,6 @@ use uuid::Uuid;
 
 use crate::env::Env;
 use crate::template::{Template, TemplateKey};
-use crate::wiring::binding_key;
-
-/// The content of each template when it was last decided on, to tell an edit from everything else.
-/// Empty after a restart: then nothing counts as an edit, which is the safe side for lazy policies.
-#[derive(Clone, Default)]
-pub struct Contents(Arc<Mutex<BTreeMap<TemplateKey, String>>>);
-
-impl Contents {
-    /// Whether the template changed since the last look, which is now.
-    fn cause(&self, key: &TemplateKey, hash: &str) -> Cause {
-        let mut contents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match contents.insert(key.clone(), hash.to_owned()) {
-            Some(before) if before != hash => Cause::Template,
-            _ => Cause::Federation,
-        }
-    }
-
-    fn forget(&self, key: &TemplateKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
-}
 
 /// One template with everything that decides about its binding.
 pub(super) struct Observed {
@@ -57,7 +36,7 @@ pub(super) fn template(env: &Env, key: &TemplateKey) -> Result<Option<Observed>,
     };
     let stores = &env.stores;
     let namespace = template.meta.namespace.as_deref();
-    let binding_key = binding_key(&template);
+    let binding_key = template.binding_key();
     let namespaced = stores.overrides.list(namespace).into_iter().filter_map(|found| found.metadata.name.clone());
     let of_all = stores.cluster_overrides.list(None).into_iter().filter_map(|found| found.metadata.name.clone());
     Ok(Some(Observed {

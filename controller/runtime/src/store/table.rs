@@ -222,6 +222,14 @@ impl<T> Row<T> {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.feed.is_none() && self.ahead.is_none()
+    }
+
+    fn ahead_at(&self) -> Option<Revision> {
+        self.ahead.as_ref().map(|ahead| ahead.revision)
+    }
+
     fn feed_is(&self, uid: &Uid) -> bool {
         self.feed.as_ref().is_some_and(|slot| slot.uid == *uid)
     }
@@ -514,23 +522,27 @@ impl<T> Table<T> {
         changes: &mut Vec<Change<T>>,
         edit: impl FnOnce(&mut Row<T>),
     ) {
-        // Looked up with `get_mut` first: most edits meet an existing row and need no new key.
+        // Not the entry API: most edits meet an existing row, and need no copy of the key.
         if !self.rows.contains_key(key) {
             self.rows.insert(key.clone(), Row::default());
         }
         let Some(row) = self.rows.get_mut(key) else { return };
-        let was_ahead = row.ahead.as_ref().map(|ahead| ahead.revision);
+        let was_ahead = row.ahead_at();
         edit(row);
-        let is_ahead = row.ahead.as_ref().map(|ahead| ahead.revision);
+        let is_ahead = row.ahead_at();
         let after = row.view(&self.graves).cloned();
-        if row.feed.is_none() && row.ahead.is_none() {
+        if row.is_empty() {
             self.rows.remove(key);
         }
+        self.reindex(key, was_ahead, is_ahead);
+        self.report(key, before, after, changes);
+    }
+
+    fn reindex(&mut self, key: &Key, was_ahead: Option<Revision>, is_ahead: Option<Revision>) {
         if was_ahead != is_ahead {
             was_ahead.map(|revision| self.ahead.remove(&(revision, key.clone())));
             is_ahead.map(|revision| self.ahead.insert((revision, key.clone())));
         }
-        self.report(key, before, after, changes);
     }
 
     fn report(&mut self, key: &Key, old: Option<Arc<T>>, new: Option<Arc<T>>, changes: &mut Vec<Change<T>>) {

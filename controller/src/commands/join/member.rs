@@ -39,9 +39,10 @@ pub(in crate::commands) fn role(cluster: &ClusterName) -> String {
     format!("karmada-controller-manager:karmada-{cluster}")
 }
 
-/// A bearer token and when it ends.
+/// A bearer token and its life.
 pub(super) struct Token {
     pub(super) secret: String,
+    pub(super) issued: Timestamp,
     pub(super) expires: Timestamp,
 }
 
@@ -127,13 +128,14 @@ async fn token(member: &Member, namespace: &str, account: &str) -> Result<Token,
         ..TokenRequest::default()
     };
     let params = PostParams::default();
+    let issued = Timestamp::now();
     let request = api.create_token_request(account, &params, &wish);
     let answer = member.request::<ServiceAccount, _>("request a token for", &api, account, request).await?;
     let status = answer.status.ok_or_else(|| Error::Nonsense {
         side: "member",
         what: format!("no token for service account {namespace}/{account}"),
     })?;
-    Ok(Token { secret: status.token, expires: status.expiration_timestamp.0 })
+    Ok(Token { secret: status.token, issued, expires: status.expiration_timestamp.0 })
 }
 
 /// Name, Karmada's system label, and the record of which federation made it.

@@ -113,7 +113,7 @@ fn impersonator_secret(cluster: &ClusterName) -> String {
     format!("{cluster}-impersonator")
 }
 
-/// Keys `token` and `caBundle`, as Karmada names them, and when the token ends.
+/// Keys `token` and `caBundle`, as Karmada names them, and the life of the token.
 pub(super) fn secret(
     name: String,
     namespace: &str,
@@ -126,12 +126,13 @@ pub(super) fn secret(
     if let Some(bundle) = ca_bundle {
         data.insert("caBundle".to_owned(), bytes(bundle));
     }
+    let issued = (annotations::TOKEN_ISSUED.to_owned(), token.issued.to_string());
     let expires = (annotations::TOKEN_EXPIRES.to_owned(), token.expires.to_string());
     Secret {
         metadata: ObjectMeta {
             name: Some(name),
             namespace: Some(namespace.to_owned()),
-            annotations: Some(BTreeMap::from([expires])),
+            annotations: Some(BTreeMap::from([issued, expires])),
             owner_references: owner.and_then(owned_by).map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },

@@ -117,7 +117,11 @@ fn a_refresh_keeps_what_others_decided() {
 
 #[test]
 fn a_secret_says_when_its_token_ends_and_goes_with_its_cluster() {
-    let token = member::Token { secret: "s3cret".into(), expires: "2026-11-24T12:00:00Z".parse().unwrap() };
+    let token = member::Token {
+        secret: "s3cret".into(),
+        issued: "2026-11-23T12:00:00Z".parse().unwrap(),
+        expires: "2026-11-24T12:00:00Z".parse().unwrap(),
+    };
     let mut owner = joined("bj-prod", "a", SyncMode::Push);
     owner.metadata.uid = Some("u".into());
     let secret = register::secret("bj-prod".into(), "karmada-cluster", &token, Some("PEM"), Some(&owner));
@@ -125,6 +129,7 @@ fn a_secret_says_when_its_token_ends_and_goes_with_its_cluster() {
     assert_eq!(secret["type"], "Opaque");
     assert_eq!(secret["data"], json!({"caBundle": "UEVN", "token": "czNjcmV0"}));
     assert_eq!(secret["metadata"]["annotations"]["pando.io/token-expires"], "2026-11-24T12:00:00Z");
+    assert_eq!(secret["metadata"]["annotations"]["pando.io/token-issued"], "2026-11-23T12:00:00Z");
     assert_eq!(secret["metadata"]["ownerReferences"][0]["uid"], "u");
 }
 

@@ -1,6 +1,7 @@
 //! Listing again: what a complete list replaces, and what it leaves alone.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::graves::Graves;
 use super::{Ahead, Change, Fault, Observed, Outcome, Revision, Row, Slot, Table, Verdict, newest};
@@ -9,7 +10,8 @@ use crate::store::{Key, Uid};
 /// A list under way. Nothing of it shows before it is complete.
 #[derive(Debug)]
 pub(super) struct Listing<T> {
-    items: BTreeMap<Key, Slot<T>>,
+    /// In the order of arrival, which is nearly that of the keys.
+    items: Vec<(Key, Slot<T>)>,
     faults: BTreeMap<Key, Fault>,
     highest: Revision,
 }
@@ -19,7 +21,7 @@ impl<T> Table<T> {
     /// way is forgotten.
     pub fn list_begins(&mut self) {
         self.epoch += 1;
-        self.listing = Some(Listing { items: BTreeMap::new(), faults: BTreeMap::new(), highest: Revision::default() });
+        self.listing = Some(Listing { items: Vec::new(), faults: BTreeMap::new(), highest: Revision::default() });
     }
 
     /// An item of the list.
@@ -45,7 +47,7 @@ impl<T> Table<T> {
             }
         };
         listing.highest = listing.highest.max(revision);
-        listing.items.insert(key, Slot { uid, revision, value });
+        listing.items.push((key, Slot { uid, revision, value }));
         outcome
     }
 
@@ -60,7 +62,7 @@ impl<T> Table<T> {
                 Some(slot) => Slot { uid: slot.uid.clone(), revision: slot.revision, value: slot.value.clone() },
                 None => Slot { uid: fault.uid.clone(), revision: Revision::default(), value: None },
             };
-            listing.items.insert(key.clone(), slot);
+            listing.items.push((key.clone(), slot));
             listing.faults.insert(key, fault.clone());
         } else {
             self.faults.insert(key, fault.clone());
@@ -80,7 +82,7 @@ impl<T> Table<T> {
         self.synced = true;
         self.faults = listing.faults;
         let before = self.graves.clone();
-        for slot in listing.items.values() {
+        for (_, slot) in &listing.items {
             self.graves.came_back(&slot.uid);
         }
         let mut outcome = Outcome::of(if rewound { Verdict::Rewound } else { Verdict::Accepted });
@@ -117,39 +119,57 @@ impl<T> Table<T> {
     }
 
     /// Puts the items in the place of what the feed showed before; `before` are the graves of that
-    /// time.
+    /// time. Both sides are sorted and walked once: with a hundred thousand objects this is what a
+    /// restart waits for.
     fn replace(
         &mut self,
-        mut items: BTreeMap<Key, Slot<T>>,
+        mut items: Vec<(Key, Slot<T>)>,
         before: &Graves,
         rewound: bool,
         changes: &mut Vec<Change<T>>,
     ) {
-        let known: Vec<Key> = self.rows.keys().cloned().collect();
-        for key in known {
-            let item = items.remove(&key);
-            let Some(row) = self.rows.get(&key) else { continue };
-            let old = row.view(before).cloned();
-            let gone = self.vanished(row, item.as_ref());
-            let (epoch, progress) = (self.epoch, self.progress);
-            for uid in gone.iter().flatten().filter(|_| !rewound) {
-                if !self.graves.holds(uid) {
-                    self.graves.settle(uid.clone(), key.clone(), epoch);
-                }
+        items.sort_by(|(one, _), (other, _)| one.cmp(other));
+        items.dedup_by(|(one, _), (other, _)| one == other); // a snapshot has none; a broken server might
+        let mut items = items.into_iter().peekable();
+        let mut rows = Vec::with_capacity(items.len().max(self.rows.len()));
+        for (key, row) in std::mem::take(&mut self.rows) {
+            while let Some((key, slot)) = items.next_if(|(listed, _)| *listed < key) {
+                rows.push(self.replace_row(key, Row::default(), Some(slot), None, rewound, changes));
             }
-            self.edit_from(&key, old, changes, |row| {
-                row.feed = item.map(|slot| Slot { value: newest(row, &slot.uid, slot.revision, slot.value), ..slot });
-                row.ahead.take_if(|ahead| ahead.covered(epoch, progress));
-                if let Some(ahead) =
-                    row.ahead.as_mut().filter(|ahead| gone.iter().flatten().any(|uid| *uid == ahead.uid))
-                {
-                    ahead.value = None; // it stays as the mark below which nothing is news
-                }
-            });
+            let item = items.next_if(|(listed, _)| *listed == key).map(|(_, slot)| slot);
+            let old = row.view(before).cloned();
+            rows.push(self.replace_row(key, row, item, old, rewound, changes));
         }
         for (key, slot) in items {
-            self.edit(&key, changes, |row: &mut Row<T>| row.feed = Some(slot));
+            rows.push(self.replace_row(key, Row::default(), Some(slot), None, rewound, changes));
         }
+        self.rows = rows.into_iter().filter(|(_, row)| !row.is_empty()).collect();
+    }
+
+    fn replace_row(
+        &mut self,
+        key: Key,
+        mut row: Row<T>,
+        item: Option<Slot<T>>,
+        old: Option<Arc<T>>,
+        rewound: bool,
+        changes: &mut Vec<Change<T>>,
+    ) -> (Key, Row<T>) {
+        let gone = self.vanished(&row, item.as_ref());
+        for uid in gone.iter().flatten().filter(|_| !rewound) {
+            if !self.graves.holds(uid) {
+                self.graves.settle(uid.clone(), key.clone(), self.epoch);
+            }
+        }
+        let was_ahead = row.ahead_at();
+        row.feed = item.map(|slot| Slot { value: newest(&row, &slot.uid, slot.revision, slot.value), ..slot });
+        row.ahead.take_if(|ahead| ahead.covered(self.epoch, self.progress));
+        if let Some(ahead) = row.ahead.as_mut().filter(|ahead| gone.iter().flatten().any(|uid| *uid == ahead.uid)) {
+            ahead.value = None; // it stays as the mark below which nothing is news
+        }
+        self.reindex(&key, was_ahead, row.ahead_at());
+        self.report(&key, old, row.view(&self.graves).cloned(), changes);
+        (key, row)
     }
 
     /// The incarnations of a key that existed before the list and are not in it: they are gone,

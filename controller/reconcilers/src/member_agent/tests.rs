@@ -1,0 +1,277 @@
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::too_many_lines, reason = "tests")]
+
+mod server;
+
+use pando_context::Scope;
+use pando_member::registry::Registry;
+use pando_runtime::clock::SystemClock;
+use pando_runtime::watch;
+use serde_json::{Value, json};
+
+use self::server::Server;
+use super::*;
+
+static WATCH: Kind = Kind::new("watch");
+
+const WORKS: &str = "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-bj/works";
+const CONFIG: &str = "/api/v1/namespaces/shop/configmaps/settings";
+
+/// A hub and the member `bj`, with the actor of it running.
+struct World {
+    root: Scope,
+    hub: Server,
+    member: Server,
+    entry: Arc<Entry>,
+}
+
+impl World {
+    async fn new() -> Self {
+        Self::over(Server::default(), Server::default()).await
+    }
+
+    /// A process over servers that may have been there before.
+    async fn over(hub: Server, member: Server) -> Self {
+        let root = Scope::root("test");
+        let works: Store<Work> = Store::new(ApiResource::erase::<Work>(&()));
+        let metrics = Metrics::new();
+        let agents = Agents::new(Parts {
+            hub: Hub::new(hub.client(), Term::constant()),
+            works: works.clone(),
+            federation: "federation-1".into(),
+            events: Recorder::disabled(),
+            clock: Arc::new(SystemClock),
+            metrics,
+            settings: Settings::default(),
+        });
+        let (client, fed) = (hub.client(), works.clone());
+        root.ctx().spawn(&WATCH, |ctx| watch::run(ctx, client, fed, watch::Options::default())).detach();
+        works.synced(root.ctx()).await.unwrap();
+        let registry = Registry::new(root.ctx().clone());
+        let name = ClusterName::parse("bj").unwrap();
+        let entry = registry.attach_by(&name, |_| (member.client(), member.client())).await.unwrap();
+        // The registry owns the scope of the member: it lives as long as the test.
+        root.ctx().spawn(&STATE, |ctx| async move { (ctx.cancelled().await, registry) }).detach();
+        agents.start(&entry);
+        entry.set_state(State::Connected);
+        let world = Self { root, hub, member, entry };
+        world.rest().await;
+        world
+    }
+
+    /// Ends the process and starts another one over the same servers.
+    async fn restart(self) -> Self {
+        self.root.stop(pando_context::Reason::shutdown("restart"), Duration::from_secs(5)).await.unwrap();
+        self.hub.writes();
+        self.member.writes();
+        Self::over(self.hub, self.member).await
+    }
+
+    /// Long enough for everything that follows at once; time is the test's own.
+    async fn rest(&self) {
+        self.root.ctx().sleep(Duration::from_secs(2)).await.unwrap();
+    }
+
+    async fn wants(&self, name: &str, manifest: Value) {
+        let work = json!({"apiVersion": "work.karmada.io/v1alpha1", "kind": "Work",
+            "metadata": {"name": name, "namespace": "karmada-es-bj", "generation": 1, "finalizers": ["karmada.io/execution-controller"]},
+            "spec": {"workload": {"manifests": [manifest]}}});
+        self.hub.put(&format!("{WORKS}/{name}"), work);
+        self.rest().await;
+    }
+
+    /// The member has the namespace, and the Work of the ConfigMap is applied. Nothing was logged yet.
+    async fn with_config() -> Self {
+        let world = Self::new().await;
+        world.member.put(
+            "/api/v1/namespaces/shop",
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}),
+        );
+        world.wants("settings", config(json!({"a": "1", "b": "2"}))).await;
+        world
+    }
+
+    fn condition(&self, work: &str, kind: &str) -> String {
+        let work = self.hub.get(&format!("{WORKS}/{work}")).unwrap();
+        let conditions = work["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
+        format!("{}: {}", found["status"].as_str().unwrap_or("none"), found["message"].as_str().unwrap_or_default())
+    }
+}
+
+fn config(data: Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings", "namespace": "shop"}, "data": data})
+}
+
+fn nothing() -> Vec<String> {
+    Vec::new()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_config_map_costs_one_member_write_and_one_status_write() {
+    let world = World::with_config().await;
+    assert_eq!(world.member.writes(), ["CREATE /api/v1/namespaces/shop/configmaps"]);
+    assert_eq!(world.hub.writes(), [format!("MERGE {WORKS}/settings/status")]);
+    let status = world.hub.get(&format!("{WORKS}/settings")).unwrap()["status"].clone();
+    assert_eq!(status["manifestStatuses"][0]["health"], "Healthy");
+    assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
+    let live = world.member.get(CONFIG).unwrap();
+    assert_eq!(live["metadata"]["annotations"]["pando.io/federation"], "federation-1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_with_nothing_changed_writes_nothing() {
+    let world = World::with_config().await.restart().await;
+    world.rest().await;
+    assert_eq!((world.member.writes(), world.hub.writes()), (nothing(), nothing()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_converts_once_and_then_applies() {
+    let world = World::with_config().await;
+    world.member.writes();
+    let change = |data: Value| {
+        world.hub.edit(&format!("{WORKS}/settings"), |work| {
+            work["spec"]["workload"]["manifests"][0]["data"] = data;
+            work["metadata"]["generation"] = json!(work["metadata"]["generation"].as_i64().unwrap() + 1);
+        });
+    };
+    change(json!({"a": "1"}));
+    world.rest().await;
+    assert_eq!(world.member.writes(), [format!("CONVERT {CONFIG}"), format!("APPLY {CONFIG}")]);
+    assert_eq!(world.member.get(CONFIG).unwrap()["data"], json!({"a": "1"}), "what the template dropped is gone");
+    change(json!({"a": "2"}));
+    world.rest().await;
+    assert_eq!(world.member.writes(), [format!("APPLY {CONFIG}")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_field_edited_by_hand_is_put_back_and_a_field_of_others_stays() {
+    let world = World::with_config().await;
+    world.member.edit(CONFIG, |live| live["data"] = json!({"a": "by hand", "b": "2", "theirs": "x"}));
+    world.rest().await;
+    assert_eq!(world.member.get(CONFIG).unwrap()["data"], json!({"a": "1", "b": "2", "theirs": "x"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_deleted_by_hand_is_back_with_one_write() {
+    let world = World::with_config().await;
+    (world.member.writes(), world.hub.writes());
+    world.member.delete(CONFIG);
+    world.rest().await;
+    assert_eq!(world.member.writes(), ["CREATE /api/v1/namespaces/shop/configmaps"]);
+    assert_eq!(world.hub.writes(), nothing(), "nothing that the status says has changed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_without_our_label_is_not_ours_any_more() {
+    let world = World::with_config().await;
+    world.member.edit(CONFIG, |live| live["metadata"]["labels"] = json!({}));
+    let before = world.member.get(CONFIG);
+    world.rest().await;
+    assert_eq!(world.member.get(CONFIG), before);
+    assert!(
+        world
+            .condition("settings", "Applied")
+            .starts_with("False: Failed to apply all manifests (0/1): ConfigMap shop/settings already exists")
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_somebody_else_is_left_alone_and_never_posted_again() {
+    let world = World::new().await;
+    world
+        .member
+        .put("/api/v1/namespaces/shop", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+    let mut theirs = config(json!({"a": "theirs"}));
+    theirs["metadata"]["labels"] = json!({"team": "a"});
+    world.member.put(CONFIG, theirs);
+    let before = world.member.get(CONFIG);
+    world.wants("settings", config(json!({"a": "ours"}))).await;
+    assert_eq!(world.member.writes(), ["CREATE /api/v1/namespaces/shop/configmaps 409"]);
+    world.root.ctx().sleep(Duration::from_secs(120)).await.unwrap();
+    assert_eq!((world.member.writes(), world.member.get(CONFIG)), (nothing(), before));
+    let world = world.restart().await;
+    world.rest().await;
+    assert_eq!((world.member.writes(), world.hub.writes()), (nothing(), nothing()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_waits_for_its_namespace_without_being_called_a_failure() {
+    let world = World::new().await;
+    world.hub.put(
+        &format!("{WORKS}/settings"),
+        json!({"apiVersion": "work.karmada.io/v1alpha1", "kind": "Work", "metadata": {"name": "settings", "namespace": "karmada-es-bj"},
+            "spec": {"workload": {"manifests": [config(json!({}))]}}}),
+    );
+    world.root.ctx().sleep(Duration::from_millis(500)).await.unwrap();
+    assert_eq!(world.hub.writes(), nothing());
+    world.wants("shop", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}})).await;
+    assert!(world.member.get(CONFIG).is_some());
+    assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_work_takes_its_object_along_and_then_goes() {
+    let world = World::with_config().await;
+    world.member.writes();
+    world.hub.delete(&format!("{WORKS}/settings"));
+    world.rest().await;
+    assert_eq!(world.member.writes(), [format!("DELETE {CONFIG}")]);
+    assert_eq!((world.member.get(CONFIG), world.hub.get(&format!("{WORKS}/settings"))), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_work_waits_for_an_object_that_a_finalizer_holds() {
+    let world = World::with_config().await;
+    world.member.edit(CONFIG, |live| live["metadata"]["finalizers"] = json!(["example.org/hold"]));
+    world.hub.delete(&format!("{WORKS}/settings"));
+    world.rest().await;
+    assert!(world.hub.get(&format!("{WORKS}/settings")).is_some());
+    world.member.edit(CONFIG, |live| live["metadata"]["finalizers"] = json!([]));
+    world.rest().await;
+    assert!(world.hub.get(&format!("{WORKS}/settings")).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_preserved_object_stays_without_our_marks() {
+    let world = World::with_config().await;
+    world.hub.edit(&format!("{WORKS}/settings"), |work| work["spec"]["preserveResourcesOnDeletion"] = json!(true));
+    world.hub.delete(&format!("{WORKS}/settings"));
+    world.rest().await;
+    let live = world.member.get(CONFIG).unwrap();
+    assert_eq!(live["metadata"]["labels"]["karmada.io/managed"], Value::Null);
+    assert_eq!(live["data"], json!({"a": "1", "b": "2"}));
+    assert!(world.hub.get(&format!("{WORKS}/settings")).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_work_is_not_dispatched_and_says_so() {
+    let world = World::new().await;
+    world
+        .member
+        .put("/api/v1/namespaces/shop", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+    let mut work = json!({"apiVersion": "work.karmada.io/v1alpha1", "kind": "Work", "metadata": {"name": "settings", "namespace": "karmada-es-bj"}});
+    work["spec"] = json!({"suspendDispatching": true, "workload": {"manifests": [config(json!({}))]}});
+    world.hub.put(&format!("{WORKS}/settings"), work);
+    world.rest().await;
+    assert_eq!(world.member.writes(), nothing());
+    assert_eq!(world.condition("settings", "Dispatching"), "False: Work dispatching is in a suspended state.");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_member_keeps_its_works_and_gets_them_when_it_is_back() {
+    let world = World::with_config().await;
+    (world.member.writes(), world.hub.writes());
+    world.member.silence(true);
+    world.entry.set_state(State::Lost { cause: "no answer".into() });
+    world.hub.edit(&format!("{WORKS}/settings"), |work| {
+        work["spec"]["workload"]["manifests"][0]["data"] = json!({"a": "3"});
+        work["metadata"]["generation"] = json!(2);
+    });
+    world.root.ctx().sleep(Duration::from_secs(600)).await.unwrap();
+    assert_eq!(world.hub.writes(), nothing(), "an outage says nothing about the object");
+    world.member.silence(false);
+    world.entry.set_state(State::Connected);
+    world.rest().await;
+    assert_eq!(world.member.get(CONFIG).unwrap()["data"], json!({"a": "3"}));
+}
