@@ -8,13 +8,16 @@
 //!                └─ cluster/<name> ─ …     one member each: connections, watches, execution, status
 //! ```
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
-use pando_context::{Ctx, Kind, Scope};
+use pando_context::{Ctx, Kind, Reason, Scope, Task, TaskError};
 use pando_core::health::Thresholds;
 use pando_core::policy_match::Skipped;
 use pando_member::registry::Registry;
@@ -66,27 +69,36 @@ pub(crate) async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let synced = readiness.gate("stores-synced");
     // The reconcilers and the members belong to the term: who may not lead may not touch them.
     let term = ctx.child(&TERM);
-    let started = async {
-        let (env, clusters) = build(&ctx, term.ctx(), &args, &metrics).await?;
+    let running = async {
+        let (env, clusters, mut tasks) = build(&ctx, term.ctx(), &args, &metrics).await?;
         env.stores.synced(&ctx).await?;
-        start(term.ctx(), &args, &env, clusters, &metrics);
+        tasks.extend(start(term.ctx(), &args, &env, clusters, &metrics));
         synced.open();
         tracing::info!(federation = %env.federation, "controllers started");
-        anyhow::Ok(())
+        supervise(tasks).await
     };
-    tokio::select! {
-        outcome = started => outcome?,
-        signal = signals.next() => {
-            // A scope ends when nobody holds it; `stop` would wait for our own.
-            drop(term);
-            shutdown::stop(root, signal.reason(), GRACE, &mut signals).await?;
-            return Ok(());
+    let reason = tokio::select! {
+        failure = running => {
+            let Err(error) = failure;
+            // With an arrow standing still, a new process is better than half of this one.
+            shutdown::stop(root, Reason::shutdown("a part of the controller failed"), GRACE, &mut signals).await?;
+            return Err(error);
+        }
+        signal = signals.next() => signal.reason(),
+    };
+    shutdown::stop(root, reason, GRACE, &mut signals).await?;
+    Ok(())
+}
+
+/// Ends when one of the tasks that live as long as the process has panicked.
+async fn supervise(tasks: Vec<Task<()>>) -> anyhow::Result<Infallible> {
+    let mut tasks: FuturesUnordered<_> = tasks.into_iter().collect();
+    while let Some(ended) = tasks.next().await {
+        if let Err(failure @ TaskError::Panicked { .. }) = ended {
+            return Err(failure.into());
         }
     }
-    let signal = signals.next().await;
-    drop(term);
-    shutdown::stop(root, signal.reason(), GRACE, &mut signals).await?;
-    Ok(())
+    std::future::pending().await // all of them were stopped: so will this be
 }
 
 /// Listens on the admin addresses, so that probes are answered from the first moment.
@@ -114,7 +126,7 @@ async fn serve(
 }
 
 /// Everything the reconcilers need; the watches are running when this returns.
-async fn build(ctx: &Ctx, term: &Ctx, args: &ControllerArgs, metrics: &Metrics) -> anyhow::Result<(Env, cluster::Env)> {
+async fn build(ctx: &Ctx, term: &Ctx, args: &ControllerArgs, metrics: &Metrics) -> anyhow::Result<(Env, cluster::Env, Vec<Task<()>>)> {
     let config = crate::commands::hub_config(&args.hub).await?;
     let counted = metrics.clone();
     let stack = Stack::from_config(&config).on_request(move |exchange| {
@@ -174,8 +186,8 @@ async fn build(ctx: &Ctx, term: &Ctx, args: &ControllerArgs, metrics: &Metrics) 
             ..cluster::Settings::default()
         },
     });
-    follow(ctx, &watching, &stores);
-    Ok((env, clusters))
+    let watches = follow(ctx, &watching, &stores);
+    Ok((env, clusters, watches))
 }
 
 /// The metric's word for an answer. A label must have few values.
@@ -212,33 +224,33 @@ fn skipped(args: &ControllerArgs) -> Skipped {
 }
 
 /// One watch for each hub kind, each a task of its own.
-fn follow(ctx: &Ctx, client: &Client, stores: &Stores) {
-    for (_, store) in stores.templates.iter() {
-        feed(ctx, client, store);
-    }
-    feed(ctx, client, &stores.policies);
-    feed(ctx, client, &stores.cluster_policies);
-    feed(ctx, client, &stores.overrides);
-    feed(ctx, client, &stores.cluster_overrides);
-    feed(ctx, client, &stores.bindings);
-    feed(ctx, client, &stores.works);
-    feed(ctx, client, &stores.clusters);
+fn follow(ctx: &Ctx, client: &Client, stores: &Stores) -> Vec<Task<()>> {
+    let mut watches: Vec<_> = stores.templates.iter().map(|(_, store)| feed(ctx, client, store)).collect();
+    watches.extend([
+        feed(ctx, client, &stores.policies),
+        feed(ctx, client, &stores.cluster_policies),
+        feed(ctx, client, &stores.overrides),
+        feed(ctx, client, &stores.cluster_overrides),
+        feed(ctx, client, &stores.bindings),
+        feed(ctx, client, &stores.works),
+        feed(ctx, client, &stores.clusters),
+    ]);
+    watches
 }
 
-fn feed<T: Record>(ctx: &Ctx, client: &Client, store: &Store<T>) {
+fn feed<T: Record>(ctx: &Ctx, client: &Client, store: &Store<T>) -> Task<()> {
     let (client, store) = (client.clone(), store.clone());
     let plural = store.resource().plural.clone();
     ctx.spawn_named(&WATCH, plural, move |ctx| async move {
         let stop = watch::run(ctx, client, store, watch::Options::default()).await;
         tracing::debug!(%stop, "watch ended");
     })
-    .detach();
 }
 
 /// Starts every controller. All stores are synced.
-fn start(ctx: &Ctx, args: &ControllerArgs, env: &Env, clusters: cluster::Env, metrics: &Metrics) {
+fn start(ctx: &Ctx, args: &ControllerArgs, env: &Env, clusters: cluster::Env, metrics: &Metrics) -> Vec<Task<()>> {
     let concurrency = &args.concurrency;
-    controllers::run(
+    let mut tasks = controllers::run(
         ctx,
         env,
         metrics,
@@ -256,9 +268,9 @@ fn start(ctx: &Ctx, args: &ControllerArgs, env: &Env, clusters: cluster::Env, me
         metrics: metrics.clone(),
     };
     let queue = clusters.queue.clone();
-    controller::run(ctx, spec, queue, move |ctx, key| {
+    tasks.push(controller::run(ctx, spec, queue, move |ctx, key| {
         let clusters = clusters.clone();
         async move { cluster::reconcile(&ctx, &clusters, &key).await.map(next::action) }
-    })
-    .detach();
+    }));
+    tasks
 }

@@ -67,10 +67,7 @@ const PARTS: [Part; 6] = [
     Part {
         name: "unit",
         about: "unit, table, property, snapshot and model tests; no cluster",
-        run: Run::Tests(
-            &["test", "--no-fail-fast", "--workspace", "--lib", "--bins", "--tests", "--exclude", "pando-e2e"],
-            &[],
-        ),
+        run: Run::Tests(&["test", "--no-fail-fast", "--workspace", "--exclude", "pando-e2e"], &[]),
         needs: None,
         on_request: false,
     },

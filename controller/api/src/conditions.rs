@@ -18,6 +18,8 @@ pub const UNSCHEDULABLE: &str = "Unschedulable";
 pub const QUOTA_EXCEEDED: &str = "QuotaExceeded";
 /// Ours. Scheduled is False: the policy uses a field that this release does not act on; the message names it.
 pub const NOT_SUPPORTED: &str = "NotSupported";
+/// Ours. Scheduled is False: the policy breaks a rule; the message says which and what to change.
+pub const INVALID_POLICY: &str = "InvalidPolicy";
 /// Message of [`SUCCESS`].
 pub const SCHEDULED_MESSAGE: &str = "Binding has been scheduled successfully.";
 

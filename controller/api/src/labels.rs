@@ -35,7 +35,7 @@ pub const SYSTEM_VALUE: &str = "true";
 pub const RETAIN_REPLICAS: &str = "resourcetemplate.karmada.io/retain-replicas";
 /// The value of [`RETAIN_REPLICAS`] that turns it on.
 pub const RETAIN_REPLICAS_VALUE: &str = "true";
-/// On a template: the kind of policy that claimed it.
+/// On a template: the controller that owns it. While it has a value, no policy propagates the template.
 pub const CLAIMED_BY: &str = "resourcetemplate.karmada.io/claimed-by";
 /// On a template: deleting it is refused.
 pub const DELETION_PROTECTED: &str = "resourcetemplate.karmada.io/deletion-protected";

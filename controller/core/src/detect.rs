@@ -10,7 +10,7 @@
 //! The plan says which marks the template needs, how the binding changes, and what to tell people. Planning again after
 //! the plan was carried out yields an empty plan.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -40,8 +40,12 @@ pub struct Observed<'a> {
     pub policies: &'a [&'a PropagationPolicy],
     /// The policies of the federation.
     pub cluster_policies: &'a [&'a ClusterPropagationPolicy],
-    /// Names of the override policies that may concern it, for `dependentOverrides`.
+    /// Names of the OverridePolicies of its namespace: what a PropagationPolicy's `dependentOverrides` wait for.
     pub overrides: &'a BTreeSet<String>,
+    /// Names of the ClusterOverridePolicies: what a ClusterPropagationPolicy's `dependentOverrides` wait for.
+    pub cluster_overrides: &'a BTreeSet<String>,
+    /// Whether the binding was held when it was last decided on.
+    pub is_held: bool,
     /// The binding of its name, if there is one.
     pub binding: Option<&'a ResourceBinding>,
     /// The members.
@@ -84,6 +88,10 @@ pub enum BindingStep {
 pub enum Scheduling {
     /// Clusters were chosen.
     Placed {
+        /// Whether these are other clusters or replicas than before.
+        changed: bool,
+        /// How many clusters. None at all is a decision, too, and the only proof that an empty list is meant.
+        targets: usize,
         /// The term of `clusterAffinities` that they were chosen by; the next run starts there.
         affinity: Option<String>,
     },
@@ -134,8 +142,9 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
     let namespaced = observed.policies.iter().map(|policy| PolicyFacts::from(*policy));
     let all = namespaced.chain(observed.cluster_policies.iter().map(|policy| PolicyFacts::from(*policy)));
     match policy_match::claim(&facts, all, observed.skipped) {
-        Claim::Ignore(_) | Claim::Waiting => Plan::default(),
-        Claim::Release(_) => release(observed),
+        Claim::Ignore(_) => Plan::default(),
+        // Waiting may be half a release: the template's marks went, the binding's did not.
+        Claim::Release(_) | Claim::Waiting => release(observed),
         Claim::Keep(policy) | Claim::Take { by: policy, .. } => match owner(observed, policy) {
             Some(owner) => apply(observed, &owner),
             None => Plan::default(),
@@ -145,7 +154,7 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
 
 /// The policy is gone: marks go, the binding and what runs in the members stay.
 fn release(observed: &Observed<'_>) -> Plan {
-    let binding = observed.binding.filter(|binding| is_of_template(binding, observed.meta));
+    let binding = observed.binding.filter(|binding| is_of_template(binding, observed));
     let unmarked = binding.and_then(|binding| marks_patch(&binding.metadata, &Marks::none()));
     Plan {
         marks: marks_patch(observed.meta, &Marks::none()),
@@ -177,12 +186,12 @@ fn apply(observed: &Observed<'_>, owner: &Owner<'_>) -> Plan {
 }
 
 fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Option<&str>) -> Plan {
-    let invalid = policy_check::invalid_propagation(owner.spec, namespace);
+    let spec = policy_check::defaulted(owner.spec, namespace);
+    let invalid = policy_check::invalid_propagation(&spec, namespace);
     if !invalid.is_empty() {
-        let message = format!("{} is invalid: {}", owner.policy, one_line(&invalid));
-        return Plan { notices: vec![Notice::warning(events::APPLY_POLICY_FAILED, message)], ..Plan::default() };
+        return refuse(observed, format!("{} is invalid: {}", owner.policy, one_line(&invalid)));
     }
-    if let Some(binding) = observed.binding.filter(|binding| !is_of_template(binding, observed.meta)) {
+    if let Some(binding) = observed.binding.filter(|binding| !is_of_template(binding, observed)) {
         return foreign_binding(observed, binding);
     }
     let marks = Marks::of(&owner.policy, id);
@@ -191,9 +200,9 @@ fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Opt
     if observed.binding.is_some() && !policy_match::applies_now(is_lazy, observed.cause) {
         return plan;
     }
-    let spec = policy_check::defaulted(owner.spec, namespace);
     let gaps = policy_check::not_built_in_propagation(&spec);
-    let overrides = observed.overrides.iter().map(String::as_str).collect();
+    let overrides = if namespace.is_some() { observed.overrides } else { observed.cluster_overrides };
+    let overrides = overrides.iter().map(String::as_str).collect();
     let missing = policy_check::missing_overrides(&spec, &overrides);
     let missing = missing.iter().map(|name| format!("override policy {name} of dependentOverrides does not exist yet"));
     plan.notices.extend(gaps.iter().filter(|gap| gap.effect == Effect::Warn).map(|gap| {
@@ -208,13 +217,21 @@ fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Opt
     }
 }
 
+/// The policy is invalid: what runs stays as it is, and its condition says why. A template without a binding gets none.
+fn refuse(observed: &Observed<'_>, message: String) -> Plan {
+    let scheduling = Scheduling::Failed { reason: conditions::INVALID_POLICY, message: message.clone() };
+    Plan {
+        scheduling: observed.binding.is_some().then_some(scheduling),
+        notices: vec![Notice::warning(events::APPLY_POLICY_FAILED, message)],
+        ..Plan::default()
+    }
+}
+
 /// A binding of our name that belongs to another template: a name collision, or the template was re-created and garbage
 /// collection has not taken the old binding yet. Its end wakes us.
 fn foreign_binding(observed: &Observed<'_>, binding: &ResourceBinding) -> Plan {
     let resource = &binding.spec.resource;
-    let is_older_self = resource.api_version == observed.template.api_version()
-        && resource.kind == observed.template.kind()
-        && resource.name == observed.template.name();
+    let is_older_self = is_same_object(resource, observed.template);
     if is_older_self {
         return Plan::default();
     }
@@ -233,7 +250,8 @@ fn hold(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks, mut plan
     plan.notices.push(Notice::warning(events::FIELD_NOT_SUPPORTED, message.clone()));
     plan.scheduling = Some(Scheduling::Failed { reason: conditions::NOT_SUPPORTED, message });
     if observed.binding.is_none() {
-        let desired = desired(observed, spec, marks);
+        let mut desired = desired(observed, spec, marks);
+        desired.spec.placement = None; // so that nobody schedules it
         plan.binding = BindingStep::Create(Box::new(desired));
     }
     plan
@@ -243,7 +261,7 @@ fn schedule(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks, mut 
     let mut desired = desired(observed, spec, marks);
     let decided = place(&mut desired, observed.clusters);
     plan.notices.extend(decided.notices);
-    plan.scheduling = decided.scheduling.or_else(|| released(observed.binding));
+    plan.scheduling = decided.scheduling.or_else(|| released(observed));
     match observed.binding {
         None => {
             let message = format!("policy is applied to {} {}", observed.template.kind(), observed.template.name());
@@ -255,13 +273,20 @@ fn schedule(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks, mut 
     plan
 }
 
-/// The outcome for a binding whose status still says that its policy holds it, when the policy no longer does and the
-/// clusters stand.
-fn released(binding: Option<&ResourceBinding>) -> Option<Scheduling> {
-    let status = binding?.status.as_ref()?;
-    let scheduled = crate::conditions::find(&status.conditions, conditions::SCHEDULED)?;
-    (scheduled.reason == conditions::NOT_SUPPORTED)
-        .then(|| Scheduling::Placed { affinity: Some(status.scheduler_observed_affinity_name.clone()).filter(|name| !name.is_empty()) })
+/// Reasons of `Scheduled=False` under which what runs stays as it is, the template's edits included.
+pub const HOLDS: [&str; 2] = [conditions::NOT_SUPPORTED, conditions::INVALID_POLICY];
+
+/// Whether an outcome is a hold.
+#[must_use]
+pub fn is_hold(scheduling: &Scheduling) -> bool {
+    matches!(scheduling, Scheduling::Failed { reason, .. } if HOLDS.contains(reason))
+}
+
+/// The outcome for a binding that was held, is not any more, and whose clusters stand.
+fn released(observed: &Observed<'_>) -> Option<Scheduling> {
+    let status = observed.binding.filter(|_| observed.is_held)?.status.as_ref();
+    let affinity = status.map(|status| status.scheduler_observed_affinity_name.clone()).filter(|name| !name.is_empty());
+    Some(Scheduling::Placed { changed: false, targets: observed.binding?.spec.clusters.len(), affinity })
 }
 
 /// What [`place`] decided.
@@ -297,12 +322,14 @@ pub fn place(binding: &mut ResourceBinding, clusters: &Snapshot) -> Placed {
                 .iter()
                 .map(|warning| Notice::warning(events::CLUSTER_NOT_FOUND, warning.to_string()))
                 .collect();
-            if assignment.targets != before {
+            let changed = assignment.targets != before;
+            if changed {
                 notices.push(Notice::normal(events::SCHEDULE_BINDING_SUCCEED, result_text(&assignment.targets)));
             }
+            let targets = assignment.targets.len();
             binding.spec.clusters = assignment.targets;
             record_placement(binding);
-            let scheduling = Some(Scheduling::Placed { affinity: assignment.affinity });
+            let scheduling = Some(Scheduling::Placed { changed, targets, affinity: assignment.affinity });
             Placed { trigger: Some(trigger), scheduling, notices }
         }
         Err(failure) => {
@@ -338,6 +365,7 @@ fn desired(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks) -> Re
     let template = observed.template;
     let replicas = interpreter::replicas(template);
     let mut binding = observed.binding.cloned().unwrap_or_else(|| new_binding(observed));
+    complete(&mut binding.metadata, observed);
     let own = binding.spec.suspension.take().and_then(|suspension| suspension.scheduling);
     let wanted = spec.suspension.clone().unwrap_or_default();
     let suspension = BindingSuspension {
@@ -365,10 +393,10 @@ fn desired(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks) -> Re
         preserve_resources_on_deletion: spec.preserve_resources_on_deletion,
         ..binding.spec
     };
-    marks.put_on(
-        binding.metadata.labels.get_or_insert_default(),
-        binding.metadata.annotations.get_or_insert_default(),
-    );
+    let labels = binding.metadata.labels.get_or_insert_default();
+    // Somebody may have removed it; its Works are found by the binding's name until they carry the new one.
+    labels.entry(labels::BINDING_PERMANENT_ID.to_owned()).or_insert_with(|| observed.fresh_id.to_owned());
+    marks.put_on(labels, binding.metadata.annotations.get_or_insert_default());
     binding
 }
 
@@ -377,18 +405,29 @@ fn new_binding(observed: &Observed<'_>) -> ResourceBinding {
     let name = names::binding_name(template.kind(), template.name());
     let mut binding = ResourceBinding::new(&name, ResourceBindingSpec::default());
     binding.metadata.namespace = observed.meta.namespace.clone();
-    binding.metadata.labels =
-        Some(BTreeMap::from([(labels::BINDING_PERMANENT_ID.to_owned(), observed.fresh_id.to_owned())]));
-    binding.metadata.finalizers = Some(vec![finalizers::BINDING.to_owned()]);
-    binding.metadata.owner_references = Some(vec![OwnerReference {
-        api_version: template.api_version().to_owned(),
-        kind: template.kind().to_owned(),
-        name: template.name().to_owned(),
-        uid: observed.meta.uid.clone().unwrap_or_default(),
-        controller: Some(true),
-        block_owner_deletion: Some(true),
-    }]);
     binding
+}
+
+/// What a binding cannot do without: the finalizer that cleans up its Works, and the template that owns it.
+fn complete(meta: &mut ObjectMeta, observed: &Observed<'_>) {
+    let finalizers = meta.finalizers.get_or_insert_default();
+    if !finalizers.iter().any(|finalizer| finalizer == finalizers::BINDING) {
+        finalizers.push(finalizers::BINDING.to_owned());
+    }
+    if controller_of(meta).is_none() {
+        meta.owner_references.get_or_insert_default().push(OwnerReference {
+            api_version: observed.template.api_version().to_owned(),
+            kind: observed.template.kind().to_owned(),
+            name: observed.template.name().to_owned(),
+            uid: observed.meta.uid.clone().unwrap_or_default(),
+            controller: Some(true),
+            block_owner_deletion: Some(true),
+        });
+    }
+}
+
+fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
+    meta.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
 /// The merge patch from the present binding to the desired one. The template's resourceVersion is brought up to date
@@ -410,9 +449,18 @@ pub fn change(present: &ResourceBinding, mut desired: ResourceBinding) -> Option
     Some(patch)
 }
 
-fn is_of_template(binding: &ResourceBinding, template: &ObjectMeta) -> bool {
-    let owners = binding.metadata.owner_references.as_deref().unwrap_or_default();
-    owners.iter().any(|owner| owner.controller == Some(true) && Some(&owner.uid) == template.uid.as_ref())
+/// Whether a binding belongs to the template: by uid; or by name, when nobody owns it any more (its template was deleted
+/// with `--cascade=orphan` and made again).
+fn is_of_template(binding: &ResourceBinding, observed: &Observed<'_>) -> bool {
+    let resource = &binding.spec.resource;
+    match controller_of(&binding.metadata) {
+        Some(owner) => Some(&owner.uid) == observed.meta.uid.as_ref(),
+        None => is_same_object(resource, observed.template),
+    }
+}
+
+fn is_same_object(resource: &ObjectReference, template: &Manifest) -> bool {
+    resource.api_version == template.api_version() && resource.kind == template.kind() && resource.name == template.name()
 }
 
 fn marks_patch(meta: &ObjectMeta, marks: &Marks) -> Option<Value> {

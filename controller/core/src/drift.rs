@@ -25,7 +25,7 @@ pub use release::{ReleaseStep, release};
 
 use crate::{
     manifest::{Identity, InvalidManifest, Manifest, text},
-    ownership::{self, Proof, Record},
+    ownership::{self, Predecessor, Proof, Record},
     retain,
     seen::{ReadFailure, Seen},
 };
@@ -121,8 +121,8 @@ pub enum MemberStep {
     Apply {
         /// The object, with `metadata.uid`.
         body: Value,
-        /// To be sent before the apply, when the live object still has an entry of our POST. It makes a new version: where
-        /// the body has a resourceVersion, the one of its reply takes the place.
+        /// To be sent before the apply, when the live object still has an entry of our POST, or of the Karmada that wrote it
+        /// before us. It makes a new version: where the body has a resourceVersion, the one of its reply takes the place.
         convert: Option<Conversion>,
         /// Paths that differ, without values: they may be secret.
         why: Vec<String>,
@@ -158,7 +158,7 @@ impl fmt::Display for MemberStep {
             Self::Create { .. } => write!(f, "create   absent"),
             Self::Apply { why, convert, .. } => {
                 write!(f, "apply    {}", why.join(", "))?;
-                if convert.is_some() { write!(f, " (our POST entry is converted first)") } else { Ok(()) }
+                if convert.is_some() { write!(f, " (older field entries become ours first)") } else { Ok(()) }
             }
             Self::Adopt { why, .. } => write!(f, "adopt    {why}"),
             Self::Keep => write!(f, "keep     as desired"),
@@ -203,12 +203,14 @@ pub fn plan(desired: &Desired, live: Seen<&Value>) -> MemberStep {
             let body = with_preconditions(retain::retain(&desired.manifest, live).value, live, true);
             MemberStep::Adopt { body, why }
         }
+        Proof::Inherited(Predecessor::Karmada) => ours(desired, live, managed_fields::OURS_AND_KARMADAS),
         // Other federations were answered above.
-        Proof::Owned | Proof::Inherited { .. } | Proof::OtherFederation { .. } => ours(desired, live),
+        Proof::Owned | Proof::Inherited(_) | Proof::OtherFederation { .. } => ours(desired, live, managed_fields::OURS),
     }
 }
 
-fn ours(desired: &Desired, live: &Value) -> MemberStep {
+/// What an object of ours needs. What `managers` wrote counts as written by us.
+fn ours(desired: &Desired, live: &Value, managers: &[&str]) -> MemberStep {
     let retained = retain::retain(&desired.manifest, live);
     let why = compare::differences(&retained.value, live);
     if why.is_empty() {
@@ -216,7 +218,7 @@ fn ours(desired: &Desired, live: &Value) -> MemberStep {
     }
     MemberStep::Apply {
         body: with_preconditions(retained.value, live, retained.from_live),
-        convert: managed_fields::conversion(live),
+        convert: managed_fields::conversion(live, managers),
         why,
     }
 }

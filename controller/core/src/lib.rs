@@ -8,14 +8,13 @@
 //!  template ─┬─ policy_match ─► claim        binding ── scheduler ─► assignment      Works ── aggregate ─► status
 //!  policies ─┘  policy_check                 clusters ┘  selector                     ▲        conditions
 //!                                                                                     │
-//!  binding + template ── overrides, render, reconcile_set ─► Works ── drift, retain, apply_order ─► member
+//!  binding + template ── overrides, render, reconcile_set ─► Works ── drift, retain ─► member
 //! ```
 //!
 //! Does not: await, open a connection, read a clock, draw a random number, spawn, or keep state between calls. The same
 //! inputs give the same result, and deciding twice changes nothing. Maps are ordered, so text and lists are stable.
 
 pub mod aggregate;
-pub mod apply_order;
 pub mod cluster_facts;
 pub mod conditions;
 pub mod detect;

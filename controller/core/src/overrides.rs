@@ -5,7 +5,9 @@
 //! wins. Inside a rule: image, command, args, labels, annotations, field, plaintext.
 //!
 //! Beyond Karmada: no override may change what the object *is* (group, kind, namespace, name) or whose it is (our labels
-//! and annotations). A tenant could otherwise have a privileged controller write any object into members.
+//! and annotations). A tenant could otherwise have a privileged controller write any object into members. And a policy that
+//! cannot be applied as it is written is never passed over: what it selects, or might, changes in no cluster until it is
+//! mended. Without the override, an image could come from a registry that a cluster must not use.
 
 mod image;
 mod patch;
@@ -14,7 +16,7 @@ mod tests;
 
 use std::fmt;
 
-use pando_api::policy::{ClusterOverridePolicy, OverridePolicy, OverrideSpec, Overriders};
+use pando_api::policy::{ClusterOverridePolicy, OverridePolicy, OverrideSpec, Overriders, ResourceSelector};
 use serde::Serialize;
 use serde_json::Value;
 use thiserror::Error;
@@ -23,6 +25,7 @@ use crate::{
     cluster_facts::ClusterFacts,
     manifest::{Identity, InvalidManifest, Manifest},
     ownership::{OUR_ANNOTATIONS, OUR_LABELS},
+    policy_check,
     policy_match::{Specificity, TemplateFacts, selector_selects},
     selector::cluster_matches,
 };
@@ -48,6 +51,14 @@ impl fmt::Display for PolicyRef {
 /// Why an object cannot be overridden for a cluster. No variant quotes a value of the object.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub enum OverrideError {
+    /// The policy breaks a rule, or says what this release does not do. It might mean every cluster.
+    #[error("{policy} cannot be applied: {message}")]
+    Invalid {
+        /// The policy.
+        policy: PolicyRef,
+        /// Field, cause and fix of each problem, in one line.
+        message: String,
+    },
     /// An overrider does not fit the object.
     #[error("{policy}: {overrider} at {path} failed for {object}: {cause}; fix the overrider or the template")]
     Failed {
@@ -86,15 +97,6 @@ pub enum OverrideError {
     },
 }
 
-impl OverrideError {
-    /// The policy to blame.
-    pub fn policy(&self) -> &PolicyRef {
-        match self {
-            Self::Failed { policy, .. } | Self::Rejected { policy, .. } | Self::Broken { policy, .. } => policy,
-        }
-    }
-}
-
 /// One applied rule, as recorded in the applied-overrides annotations of a Work.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -114,20 +116,18 @@ pub struct AppliedOverrides {
     pub namespaced: Vec<Applied>,
 }
 
-impl AppliedOverrides {
-    /// Names of the policies that changed something, in order.
-    pub fn policies(&self) -> impl Iterator<Item = &str> {
-        self.cluster.iter().chain(&self.namespaced).map(|applied| applied.policy_name.as_str())
-    }
-}
-
 /// The policies that select one template, in the order in which they apply. Chosen once, applied per cluster.
 #[derive(Clone, Debug, Default)]
 pub struct Selected<'p> {
     policies: Vec<(PolicyRef, &'p OverrideSpec)>,
+    /// Those that cannot be applied, sorted, each with what is wrong with it.
+    broken: Vec<(PolicyRef, String)>,
 }
 
 /// Chooses the policies that select an object. Policies of other namespaces never do.
+///
+/// An invalid policy, or one with fields that are not built, is chosen too, and makes [`Selected::apply`] fail. Where its
+/// selector is what is broken, it counts for every object that the rest of the selector allows.
 pub fn select<'p>(
     cluster_policies: impl IntoIterator<Item = &'p ClusterOverridePolicy>,
     policies: impl IntoIterator<Item = &'p OverridePolicy>,
@@ -143,15 +143,6 @@ pub fn select<'p>(
         let reference = PolicyRef { namespace: Some(namespace), name };
         (reference.namespace.as_deref() == object.namespace()).then_some((reference, &policy.spec))
     });
-    let mut policies = in_order(cluster_scoped, object);
-    policies.extend(in_order(namespaced, object));
-    Selected { policies }
-}
-
-fn in_order<'p>(
-    policies: impl Iterator<Item = (PolicyRef, &'p OverrideSpec)>,
-    object: &Manifest,
-) -> Vec<(PolicyRef, &'p OverrideSpec)> {
     let facts = TemplateFacts {
         api_version: object.api_version().to_owned(),
         kind: object.kind().to_owned(),
@@ -160,34 +151,85 @@ fn in_order<'p>(
         labels: object.labels().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         ..TemplateFacts::default()
     };
-    let specificity = |policy: &PolicyRef, spec: &OverrideSpec| {
-        if spec.resource_selectors.is_empty() {
-            return Some(Specificity::Kind); // no selectors select everything
-        }
-        let selects = |selector| selector_selects(selector, policy.namespace.as_deref(), &facts);
-        spec.resource_selectors.iter().filter_map(selects).max()
-    };
-    let mut matching: Vec<_> =
-        policies.filter_map(|(policy, spec)| Some((specificity(&policy, spec)?, policy, spec))).collect();
-    matching.sort_by(|(a, left, _), (b, right, _)| a.cmp(b).then_with(|| left.name.cmp(&right.name)));
-    matching.into_iter().map(|(_, policy, spec)| (policy, spec)).collect()
+    let mut selected = Selected::default();
+    selected.add(cluster_scoped, &facts);
+    selected.add(namespaced, &facts);
+    selected.broken.sort();
+    selected
 }
 
-impl Selected<'_> {
+/// How specifically a policy selects the object, or might.
+fn specificity(policy: &PolicyRef, spec: &OverrideSpec, facts: &TemplateFacts) -> Option<Specificity> {
+    if spec.resource_selectors.is_empty() {
+        return Some(Specificity::Kind); // no selectors select everything
+    }
+    let namespace = policy.namespace.as_deref();
+    let selects =
+        |selector| selector_selects(selector, namespace, facts).or_else(|| may_select(selector, namespace, facts));
+    spec.resource_selectors.iter().filter_map(selects).max()
+}
+
+/// As [`selector_selects`] for a broken selector, without the parts that are broken; `None` for a sound one.
+fn may_select(selector: &ResourceSelector, own_namespace: Option<&str>, facts: &TemplateFacts) -> Option<Specificity> {
+    if policy_check::is_sound_selector(selector, own_namespace) {
+        return None;
+    }
+    let or = |said: &str, any: &str| if said.is_empty() { any.to_owned() } else { said.to_owned() };
+    let rest = ResourceSelector {
+        api_version: or(&selector.api_version, &facts.api_version),
+        kind: or(&selector.kind, &facts.kind),
+        // In a namespaced policy it is either the policy's own or wrong.
+        namespace: own_namespace.map_or_else(|| selector.namespace.clone(), |_| String::new()),
+        name: selector.name.clone(),
+        label_selector: None,
+    };
+    selector_selects(&rest, own_namespace, facts)
+}
+
+/// Why a policy cannot be applied as it is written, in one line; `None` when it can.
+fn problems(spec: &OverrideSpec, namespace: Option<&str>) -> Option<String> {
+    let invalid = policy_check::invalid_overrides(spec, namespace);
+    let missing = policy_check::holding(&policy_check::not_built_in_overrides(spec));
+    let lines: Vec<_> =
+        invalid.iter().map(ToString::to_string).chain(missing.iter().map(ToString::to_string)).collect();
+    (!lines.is_empty()).then(|| lines.join("; "))
+}
+
+impl<'p> Selected<'p> {
+    /// Adds those of one class that select the object, in their order.
+    fn add(&mut self, policies: impl Iterator<Item = (PolicyRef, &'p OverrideSpec)>, facts: &TemplateFacts) {
+        let mut matching = Vec::new();
+        for (policy, spec) in policies {
+            let Some(specificity) = specificity(&policy, spec, facts) else {
+                continue;
+            };
+            match problems(spec, policy.namespace.as_deref()) {
+                None => matching.push((specificity, policy, spec)),
+                Some(message) => self.broken.push((policy, message)),
+            }
+        }
+        matching.sort_by(|(a, left, _), (b, right, _)| a.cmp(b).then_with(|| left.name.cmp(&right.name)));
+        self.policies.extend(matching.into_iter().map(|(_, policy, spec)| (policy, spec)));
+    }
+
     /// Whether no policy selects the object, so that every cluster gets it as it is.
     pub fn is_empty(&self) -> bool {
-        self.policies.is_empty()
+        self.policies.is_empty() && self.broken.is_empty()
     }
 
     /// The object for one cluster, and what was applied to get there.
     ///
     /// # Errors
-    /// [`OverrideError`] on the first rule that fails or is rejected; the object is then not to be used for this cluster.
+    /// [`OverrideError`] for every cluster when a policy cannot be applied at all, else on the first rule that fails or is
+    /// rejected; the object is then not to be used for this cluster.
     pub fn apply(
         &self,
         object: Manifest,
         cluster: &ClusterFacts,
     ) -> Result<(Manifest, AppliedOverrides), OverrideError> {
+        if let Some((policy, message)) = self.broken.first() {
+            return Err(OverrideError::Invalid { policy: policy.clone(), message: message.clone() });
+        }
         let mut object = object;
         let mut applied = AppliedOverrides::default();
         for (policy, spec) in &self.policies {

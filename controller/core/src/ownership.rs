@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use pando_api::{annotations, labels};
 use serde_json::{Map, Value, json};
@@ -36,10 +36,7 @@ pub enum Proof {
     Owned,
     /// Written from this Work of this federation, but for an earlier binding or template: it may be changed (and is then
     /// owned), not deleted.
-    Inherited {
-        /// What differs.
-        why: &'static str,
-    },
+    Inherited(Predecessor),
     /// Not ours.
     Foreign {
         /// What is missing or different.
@@ -50,6 +47,27 @@ pub enum Proof {
         /// Its id.
         federation: String,
     },
+}
+
+/// For whom an inherited object was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Predecessor {
+    /// This template; by a controller that names no federation: Karmada, before this hub changed over.
+    Karmada,
+    /// An earlier template of this name.
+    Template,
+    /// An earlier binding of this name.
+    Binding,
+}
+
+impl fmt::Display for Predecessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Karmada => "it was written for this template by another controller of this hub",
+            Self::Template => "it was written for an earlier template of this name",
+            Self::Binding => "it was written for an earlier binding of this name",
+        })
+    }
 }
 
 impl Record {
@@ -100,11 +118,11 @@ pub fn prove(live: &Value, expected: &Record) -> Proof {
     }
     match (federation.is_empty(), template_uid == expected.template_uid) {
         // Karmada names no federation, but nobody else knows the uid of our template: a hub that changes over keeps its objects.
-        (true, true) => Proof::Inherited { why: "it was written for this template by another controller of this hub" },
+        (true, true) => Proof::Inherited(Predecessor::Karmada),
         (true, false) => Proof::Foreign { why: "its ownership record names no federation".to_owned() },
-        (false, false) => Proof::Inherited { why: "it was written for an earlier template of this name" },
+        (false, false) => Proof::Inherited(Predecessor::Template),
         (false, true) if annotation(annotations::BINDING) != expected.binding.as_deref().unwrap_or_default() => {
-            Proof::Inherited { why: "it was written for an earlier binding of this name" }
+            Proof::Inherited(Predecessor::Binding)
         }
         (false, true) => Proof::Owned,
     }

@@ -21,6 +21,7 @@ mod tests;
 pub use defaults::defaulted;
 pub use not_built::{missing_overrides, not_built_in_overrides, not_built_in_propagation, placement_not_built};
 pub use overrides::invalid_overrides;
+pub(crate) use overrides::is_sound_selector;
 pub use placement::{invalid_affinity, invalid_placement};
 pub use propagation::{changed_immutably, invalid_propagation};
 

@@ -250,17 +250,6 @@ pub enum Claim {
     Waiting,
 }
 
-impl Claim {
-    /// The policy to apply now, if any.
-    #[must_use]
-    pub fn policy(&self) -> Option<&PolicyRef> {
-        match self {
-            Self::Keep(policy) | Self::Take { by: policy, .. } => Some(policy),
-            Self::Ignore(_) | Self::Release(_) | Self::Waiting => None,
-        }
-    }
-}
-
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -340,19 +329,6 @@ pub enum Cause {
 #[must_use]
 pub fn applies_now(is_lazy: bool, cause: Cause) -> bool {
     !is_lazy || cause == Cause::Template
-}
-
-/// Whether a changed policy concerns a template: it has the template, or could get it.
-///
-/// `new` is `None` when the policy is gone. Templates for which this is `false` need no second look, so a new policy in
-/// a hub of a million templates wakes only those that it selects.
-#[must_use]
-pub fn concerns(policy: &PolicyRef, new: Option<&PolicyFacts<'_>>, template: &TemplateFacts) -> bool {
-    match template.claimed_by() {
-        Some(owner) if owner == *policy => true,
-        // The marks may be stale; only claim() with all policies at hand can tell.
-        _ => new.is_some_and(|facts| facts.selects(template).is_some()),
-    }
 }
 
 fn is_reserved(namespace: &str) -> bool {

@@ -44,7 +44,9 @@ pub struct Binding<'a> {
     pub permanent_id: &'a str,
     /// What is placed where.
     pub spec: &'a ResourceBindingSpec,
-    /// What is known of the clusters; used for reasons only.
+    /// `metadata.generation`, to tell whether the scheduler has seen this spec.
+    pub generation: i64,
+    /// What is known of the clusters and of scheduling.
     pub status: Option<&'a ResourceBindingStatus>,
     /// Whether it is being deleted.
     pub deleting: bool,
@@ -89,11 +91,15 @@ impl<'a> Binding<'a> {
         let name = metadata.name.as_deref().unwrap_or_default();
         let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
         let permanent_id = metadata.labels.as_ref().and_then(|labels| labels.get(label)).filter(|id| !id.is_empty());
+        let deleting = metadata.deletion_timestamp.is_some();
+        // A binding that is being deleted finds its Works by name as well, and must be able to end.
+        let permanent_id = permanent_id.map(String::as_str).or(deleting.then_some(""));
         let Some(permanent_id) = permanent_id else {
             let binding = namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"));
             return Err(NotRenderable::NoPermanentId { binding, label });
         };
-        Ok(Self { namespace, name, permanent_id, spec, status, deleting: metadata.deletion_timestamp.is_some() })
+        let generation = metadata.generation.unwrap_or_default();
+        Ok(Self { namespace, name, permanent_id, spec, generation, status, deleting })
     }
 
     /// Label that marks the binding's Works and manifests with its permanent id.
@@ -207,6 +213,7 @@ impl Fault {
     /// Stable one-word reason for conditions and events.
     pub fn reason(&self) -> &'static str {
         match self {
+            Self::Override(OverrideError::Invalid { .. }) => "OverrideInvalid",
             Self::Override(OverrideError::Failed { .. }) => "ApplyOverridePolicyFailed",
             Self::Override(OverrideError::Rejected { .. } | OverrideError::Broken { .. }) => "OverrideRejected",
             Self::ManifestTooLarge { .. } => "ManifestTooLarge",
@@ -228,13 +235,6 @@ pub struct WorksPlan {
     pub faults: BTreeMap<String, Fault>,
     /// When to look again.
     pub next: Next,
-}
-
-impl WorksPlan {
-    /// Whether every cluster has what it shall have.
-    pub fn is_settled(&self) -> bool {
-        self.faults.is_empty() && self.steps.iter().all(|step| matches!(step.action, Action::Keep(_)))
-    }
 }
 
 /// One line per step and per fault; the text of a plan is what tests assert.

@@ -38,7 +38,7 @@ pub use assignment::{Assignment, Verdict};
 pub use plugins::Rejection;
 pub use snapshot::Snapshot;
 pub use trigger::{NotScheduled, Trigger, applied_placement, may_schedule, needs_scheduling};
-pub(crate) use unit::strategy as strategy_of;
+pub(crate) use unit::{is_workload, strategy as strategy_of};
 pub use unit::{Strategy, Term, Unit};
 pub use unschedulable::Unschedulable;
 pub use warnings::Warning;

@@ -138,12 +138,6 @@ impl Fault {
         )
     }
 
-    /// May a write that failed this way have taken effect all the same?
-    #[must_use]
-    pub fn outcome_unknown(&self) -> bool {
-        matches!(self, Self::Stopped(_) | Self::Deadline(_) | Self::Unreachable(_) | Self::Server { .. })
-    }
-
     /// Classifies an HTTP answer that is not a success.
     pub(crate) fn of_reply(
         verb: &'static str,

@@ -11,8 +11,8 @@
 //! | [`delete`](Gateway::delete) | DELETE, Background | uid and resourceVersion preconditions |
 //!
 //! Flow: one request, one answer, no retry. Guarantees: every call ends at the earliest of its own deadline, its caller's
-//! context and the cluster's; a mutating call needs a [`Term`]. Caveat: a write that ended in
-//! [`Fault::outcome_unknown`] may have happened; read before repeating it.
+//! context and the cluster's; a mutating call needs a [`Term`]. Caveat: a write that ended without an
+//! answer (stopped, deadline, unreachable, server error) may have happened; read before repeating it.
 
 mod request;
 

@@ -1,28 +1,11 @@
-//! Two clients that look alike are this domain's most likely serious bug: [`Hub`] and [`Member`] make swapping them a type error.
+//! The link to a member. A client of the hub that is taken for a member's is this domain's most likely serious bug: whatever
+//! talks to a member takes a [`Member`], never a bare client.
 
 use std::fmt;
 
 use kube::Client;
 use pando_api::names::ClusterName;
 use pando_context::Ctx;
-
-/// A client of the hub (the federation API server).
-#[derive(Clone)]
-pub struct Hub(Client);
-
-impl Hub {
-    /// Marks a client as the hub's.
-    #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self(client)
-    }
-
-    /// The client itself.
-    #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.0
-    }
-}
 
 /// The link to one member cluster. Its clients stay inside this package: requests go through [`crate::gateway`],
 /// [`crate::probe`] and [`crate::watches`] only, each of which is bounded by the cluster's context.

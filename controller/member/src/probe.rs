@@ -15,6 +15,7 @@ use serde::Deserialize;
 use crate::fault::{Fault, one_line};
 use crate::gateway::exchange;
 use crate::link::Member;
+use crate::object::Live;
 
 pub use discovery::{Discovered, GroupVersion, Kind};
 
@@ -41,17 +42,22 @@ pub enum Health {
 }
 
 impl Health {
-    /// May objects be written there?
+    /// Can the member be worked with, as far as its health goes? Who may not read its health may still write objects.
     #[must_use]
-    pub fn is_healthy(&self) -> bool {
-        matches!(self, Self::Healthy)
+    pub fn is_usable(&self) -> bool {
+        matches!(self, Self::Healthy | Self::Forbidden(_))
     }
+}
 
-    /// Did an API server answer at all?
-    #[must_use]
-    pub fn is_reachable(&self) -> bool {
-        !matches!(self, Self::Unreachable(_) | Self::NotKubernetes(_))
-    }
+/// Which cluster answered: the uid of its kube-system namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// It was not asked.
+    Unasked,
+    /// Its uid.
+    Uid(String),
+    /// It was asked, and nobody can say: never to be taken for the right cluster. Why, in one line.
+    Unread(String),
 }
 
 /// One look at a member.
@@ -61,17 +67,17 @@ pub struct ProbeResult {
     pub health: Health,
     /// `gitVersion` of its API server; `None` when it was not asked or did not say.
     pub kubernetes_version: Option<String>,
-    /// uid of its kube-system namespace: which cluster this really is. `None` when it could not be read.
-    pub identity: Option<String>,
+    /// Which cluster this really is.
+    pub identity: Identity,
     /// The kinds it serves; `None` when it was not asked.
     pub discovered: Option<Discovered>,
 }
 
-/// Looks at a member's health, and, when it is healthy and `thorough`, at its version, identity and kinds.
+/// Looks at a member's health, and, when that is usable and `thorough`, at its version, identity and kinds.
 pub async fn probe(ctx: &Ctx, member: &Member, thorough: bool) -> ProbeResult {
-    let mut result =
-        ProbeResult { health: health(ctx, member).await, kubernetes_version: None, identity: None, discovered: None };
-    if thorough && result.health.is_healthy() {
+    let health = health(ctx, member).await;
+    let mut result = ProbeResult { health, kubernetes_version: None, identity: Identity::Unasked, discovered: None };
+    if thorough && result.health.is_usable() {
         result.kubernetes_version = version(ctx, member).await;
         result.identity = identity(ctx, member).await;
         result.discovered = Some(discovery::discover(ctx, member).await);
@@ -108,10 +114,16 @@ async fn version(ctx: &Ctx, member: &Member) -> Option<String> {
     serde_json::from_slice::<Version>(&body).ok().map(|version| one_line(&version.git_version))
 }
 
-async fn identity(ctx: &Ctx, member: &Member) -> Option<String> {
-    let body = get(ctx, member, "/api/v1/namespaces/kube-system", "application/json").await.ok()?;
-    let namespace = crate::object::Live::read(serde_json::from_slice(&body).ok()?).ok()?;
-    Some(namespace.uid().to_owned())
+async fn identity(ctx: &Ctx, member: &Member) -> Identity {
+    let body = match get(ctx, member, "/api/v1/namespaces/kube-system", "application/json").await {
+        Ok(body) => body,
+        Err(fault) => return Identity::Unread(fault.to_string()),
+    };
+    let namespace = serde_json::from_slice(&body).map_err(|_| "the answer is not JSON".to_owned()).and_then(Live::read);
+    match namespace {
+        Ok(namespace) => Identity::Uid(namespace.uid().to_owned()),
+        Err(text) => Identity::Unread(text),
+    }
 }
 
 pub(crate) async fn get(ctx: &Ctx, member: &Member, path: &str, accept: &str) -> Result<bytes::Bytes, Fault> {

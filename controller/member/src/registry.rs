@@ -31,7 +31,7 @@ pub const GRACE: Duration = Duration::from_secs(10);
 pub enum State {
     /// Not probed since it was attached.
     Connecting,
-    /// The last probe was answered by a healthy API server.
+    /// The last probe was answered by an API server that can be worked with, and that is the cluster which joined.
     Connected,
     /// It cannot be worked with at present; work for it is kept, not retried object by object.
     Lost {
@@ -202,12 +202,6 @@ impl Registry {
     #[must_use]
     pub fn get(&self, name: &ClusterName) -> Option<Arc<Entry>> {
         self.slots().attached.get(name).map(|(_, entry)| Arc::clone(entry))
-    }
-
-    /// Every attached member, by name.
-    #[must_use]
-    pub fn list(&self) -> Vec<Arc<Entry>> {
-        self.slots().attached.values().map(|(_, entry)| Arc::clone(entry)).collect()
     }
 
     /// Makes sure that `name` is connected by these parameters: a new life when endpoint, certificate authority or proxy

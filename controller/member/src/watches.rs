@@ -4,13 +4,16 @@
 //! an object is its metadata and one [`Reading`](crate::object::Reading); the object itself is dropped after it was read.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::future::select;
 use kube::core::ApiResource;
 use pando_api::labels;
-use pando_context::{Kind, Scope};
+use pando_context::Kind;
 use pando_runtime::store::{Change, Key, Read, Store};
 use pando_runtime::watch;
+use tokio::sync::oneshot;
 
 use crate::link::Member;
 use crate::object::{Decode, MemberObject};
@@ -34,8 +37,9 @@ type Gvk = (Box<str>, Box<str>);
 struct Watch {
     store: Store<MemberObject>,
     users: BTreeSet<Key>,
-    /// Dropping it ends the watch.
-    _scope: Scope,
+    /// Dropping it ends the watch. Not a scope: a scope in here would keep the member's context from ending as long as
+    /// somebody holds the watches.
+    _end: oneshot::Sender<()>,
 }
 
 impl Watches {
@@ -49,7 +53,11 @@ impl Watches {
     pub fn acquire(&self, resource: &ApiResource, user: &Key) -> Store<MemberObject> {
         let mut running = self.running();
         let gvk = (resource.api_version.as_str().into(), resource.kind.as_str().into());
+        // The plural may have been a guess until discovery knew better.
+        let outdated = running.get(&gvk).is_some_and(|watch| watch.store.resource() != resource);
+        let users = if outdated { running.remove(&gvk).map(|watch| watch.users) } else { None };
         let watch = running.entry(gvk).or_insert_with(|| self.start(resource));
+        watch.users.extend(users.into_iter().flatten());
         watch.users.insert(user.clone());
         watch.store.clone()
     }
@@ -98,14 +106,17 @@ impl Watches {
             }
             on_change(&kind, change);
         });
-        let scope = self.member.ctx().child_named(&WATCH, &resource.plural);
         let options = watch::Options {
             labels: Some(format!("{}={}", labels::MANAGED, labels::MANAGED_VALUE)),
             ..watch::Options::default()
         };
         let (client, fed) = (self.member.watches().clone(), store.clone());
-        scope.ctx().spawn(&WATCH, move |ctx| watch::run(ctx, client, fed, options)).detach();
-        Watch { store, users: BTreeSet::new(), _scope: scope }
+        let (end, ended) = oneshot::channel();
+        let watch = move |ctx| async move {
+            select(pin!(watch::run(ctx, client, fed, options)), ended).await;
+        };
+        self.member.ctx().spawn_named(&WATCH, &resource.plural, watch).detach();
+        Watch { store, users: BTreeSet::new(), _end: end }
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<Gvk, Watch>> {

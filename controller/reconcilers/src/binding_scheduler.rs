@@ -4,44 +4,40 @@
 //! ```text
 //! observe   binding, clusters                  reads only (stores)
 //! plan      the clusters, if they change       pure, in core::detect::place
-//! apply     one patch of the binding           writes only
 //! report    the outcome to arrow 6, events     no writes of its own
+//! apply     one patch of the binding           writes only
 //! ```
 
 use pando_context::Ctx;
-use pando_core::detect::{self, Scheduling};
+use pando_core::detect;
 use pando_core::next::Next;
 use pando_core::scheduler::Snapshot;
 use pando_runtime::store::Key;
 
 use crate::env::Env;
-use crate::{events, hub};
+use crate::error::Error;
+use crate::events;
 
 /// Schedules the binding `key` again if its clusters no longer stand.
 ///
 /// # Errors
-/// The write failed.
-pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, hub::Error> {
+/// The clusters cannot be read, or the write failed.
+pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
     let Some(binding) = env.stores.bindings.get(key) else { return Ok(Next::forget()) };
-    if binding.metadata.deletion_timestamp.is_some() || is_held(env, key) {
+    if binding.metadata.deletion_timestamp.is_some() || env.is_held(&binding) {
         return Ok(Next::await_change());
     }
-    let clusters = Snapshot::of_clusters(env.stores.clusters.list(None));
+    let clusters = Snapshot::of_clusters(env.stores.clusters.complete(None)?);
     let mut desired = binding.as_ref().clone();
     let placed = detect::place(&mut desired, &clusters);
-    if let Some(patch) = detect::change(&binding, desired) {
-        env.hub.patch(ctx, &env.stores.bindings, key, &patch).await?;
-    }
     if let Some(scheduling) = &placed.scheduling {
         env.scheduled(key, scheduling);
+    }
+    if let Some(patch) = detect::change(&binding, desired) {
+        env.hub.patch(ctx, &env.stores.bindings, key, &patch).await?;
     }
     for notice in &placed.notices {
         events::tell(env, &events::of_binding(&binding), notice);
     }
     Ok(Next::await_change())
-}
-
-/// Whether the detector holds the binding because its policy uses what this release does not act on.
-fn is_held(env: &Env, key: &Key) -> bool {
-    matches!(env.outcomes.get(key), Some(Scheduling::Failed { reason, .. }) if reason == pando_api::conditions::NOT_SUPPORTED)
 }

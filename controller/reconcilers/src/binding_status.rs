@@ -19,7 +19,7 @@ use pando_api::work::{ResourceBinding, Work};
 use pando_context::Ctx;
 use pando_core::next::Next;
 use pando_core::render::Binding;
-use pando_core::{aggregate, conditions, merge_patch};
+use pando_core::{aggregate, conditions, merge_patch, scheduler};
 use pando_runtime::store::Key;
 use serde_json::{Value, json};
 
@@ -54,7 +54,12 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
     let works = env.stores.works.by_index(WORKS_BY_BINDING, view.permanent_id);
     let now = Time(env.clock.now());
     let mut status = aggregate::binding_status(&view, &works, binding.status.as_ref(), &now);
-    aggregate::scheduled(&mut status, &binding, env.outcomes.get(key).as_ref(), &now);
+    let outcome = env.outcomes.get(key);
+    let is_ours = scheduler::may_schedule(&binding.spec, &binding.metadata.labels.clone().unwrap_or_default()).is_ok();
+    if is_ours || outcome.is_some() {
+        let (scheduling, at) = outcome.map(|outcome| (outcome.scheduling, outcome.at)).unzip();
+        aggregate::scheduled(&mut status, &binding, scheduling.as_ref(), at.flatten(), &now);
+    }
     if let Some(patch) = status_patch(&binding, &status) {
         env.hub.patch_status(ctx, &env.stores.bindings, key, &patch).await?;
     }

@@ -30,13 +30,16 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
     let Some(observed) = observe::binding(env, key)? else {
         return Ok(Next::forget()); // gone; or its template is, and garbage collection takes it
     };
+    if env.is_held(&observed.binding) && observed.binding.metadata.deletion_timestamp.is_none() {
+        return Ok(Next::await_change()); // what runs stays; the detector hands over when the hold ends
+    }
     let overrides = observed.overrides();
     let input = observed.input(&env.federation, &overrides)?;
     let plan = render::plan(&input);
     let applied = work_steps::apply(ctx, env, &plan.steps).await;
     report::binding(env, &observed, &plan, &applied);
     applied.into_result()?;
-    if input.binding.deleting && observed.works.is_empty() {
+    if input.binding.deleting && input.works_complete && plan.steps.is_empty() {
         return finish(ctx, env, key, &observed).await;
     }
     Ok(plan.next)

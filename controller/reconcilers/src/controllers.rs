@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pando_context::Ctx;
+use pando_context::{Ctx, Task};
 use pando_runtime::controller::{self, Spec};
 use pando_runtime::metrics::Metrics;
 
@@ -28,7 +28,9 @@ const RECONCILE: Duration = Duration::from_secs(60);
 
 /// Runs every controller of arrows 1, 2, 3 and 6 under `ctx`, until it ends. Call it once all stores are synced: what a
 /// decision does not find in a synced store is absent.
-pub fn run(ctx: &Ctx, env: &Env, metrics: &Metrics, concurrency: Concurrency) {
+///
+/// The tasks end with `ctx`; one that ends otherwise has panicked, and its arrow stands still.
+pub fn run(ctx: &Ctx, env: &Env, metrics: &Metrics, concurrency: Concurrency) -> Vec<Task<()>> {
     let Concurrency { templates, bindings, namespaces, policies } = concurrency;
     let queues = &env.queues;
     macro_rules! start {
@@ -39,13 +41,14 @@ pub fn run(ctx: &Ctx, env: &Env, metrics: &Metrics, concurrency: Concurrency) {
                 let env = env.clone();
                 async move { $reconcile(&ctx, &env, &key).await.map(action) }
             })
-            .detach();
         }};
     }
-    start!(policies::reconcile, "policies", queues.policies, policies);
-    start!(detector::reconcile, "detector", queues.templates, templates);
-    start!(binding_scheduler::reconcile, "binding_scheduler", queues.schedule, bindings);
-    start!(binding_works::reconcile, "binding_works", queues.works, bindings);
-    start!(binding_status::reconcile, "binding_status", queues.status, bindings);
-    start!(namespaces::reconcile, "namespaces", queues.namespaces, namespaces);
+    vec![
+        start!(policies::reconcile, "policies", queues.policies, policies),
+        start!(detector::reconcile, "detector", queues.templates, templates),
+        start!(binding_scheduler::reconcile, "binding_scheduler", queues.schedule, bindings),
+        start!(binding_works::reconcile, "binding_works", queues.works, bindings),
+        start!(binding_status::reconcile, "binding_status", queues.status, bindings),
+        start!(namespaces::reconcile, "namespaces", queues.namespaces, namespaces),
+    ]
 }

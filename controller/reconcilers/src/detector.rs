@@ -4,7 +4,7 @@
 //! observe   template, policies, binding, clusters, names of overrides     reads only (stores)
 //! plan      marks, binding, what scheduling came to                       pure, in core::detect
 //! apply     the template's marks, then the binding                      writes only
-//! report    the scheduling outcome to arrow 6, events                     no writes of its own
+//! report    the outcome to arrow 6, Works to arrow 3, events              no writes of its own
 //! ```
 
 mod apply;
@@ -27,8 +27,8 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &TemplateKey) -> Result<Next, 
         return Ok(Next::forget()); // gone: its binding follows by owner reference
     };
     let plan = observed.plan(env);
-    let applied = apply::plan(ctx, env, &observed, &plan).await;
-    report::template(env, &observed, &plan, applied.is_ok());
-    applied?;
+    report::outcome(env, &observed, &plan);
+    apply::plan(ctx, env, &observed, &plan).await?;
+    report::carried_out(env, &observed, &plan);
     Ok(Next::await_change())
 }

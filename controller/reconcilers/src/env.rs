@@ -4,12 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::jiff::Timestamp;
 use kube::core::ApiResource;
+use pando_api::annotations;
 use pando_api::cluster::Cluster;
+use pando_api::conditions::SCHEDULED;
 use pando_api::policy::{ClusterOverridePolicy, ClusterPropagationPolicy, OverridePolicy, PropagationPolicy};
 use pando_api::work::{ResourceBinding, Work};
 use pando_context::{Ctx, Stop};
-use pando_core::detect::Scheduling;
+use pando_core::conditions;
+use pando_core::detect::{self, Scheduling};
 use pando_core::policy_match::Skipped;
 use pando_runtime::clock::Clock;
 use pando_runtime::events::Recorder;
@@ -40,8 +45,25 @@ pub struct Stores {
     pub clusters: Store<Cluster>,
 }
 
-/// Index of `works`: the permanent id of the binding that a Work belongs to.
+/// Index of `works`: the permanent id of the binding that a Work belongs to, and its [`full_name`].
 pub const WORKS_BY_BINDING: &str = "binding";
+
+/// The value of [`WORKS_BY_BINDING`] for a binding by name. Ids are uuids, so the two cannot be confused.
+#[must_use]
+pub fn full_name(namespace: &str, name: &str) -> String {
+    format!("{namespace}/{name}")
+}
+
+fn bindings_of(work: &Work) -> Vec<String> {
+    let labels = work.metadata.labels.as_ref();
+    let id = labels.and_then(|labels| labels.get(pando_api::labels::BINDING_PERMANENT_ID)).cloned();
+    let marks = work.metadata.annotations.as_ref();
+    let mark = |key| marks.and_then(|marks| marks.get(key));
+    let name = mark(annotations::RESOURCE_BINDING_NAMESPACE)
+        .zip(mark(annotations::RESOURCE_BINDING_NAME))
+        .map(|(namespace, name)| full_name(namespace, name));
+    id.into_iter().chain(name).collect()
+}
 
 impl Stores {
     /// Empty stores for these templates; the watches fill them.
@@ -54,10 +76,7 @@ impl Stores {
             overrides: Store::new(ApiResource::erase::<OverridePolicy>(&())),
             cluster_overrides: Store::new(ApiResource::erase::<ClusterOverridePolicy>(&())),
             bindings: Store::new(ApiResource::erase::<ResourceBinding>(&())),
-            works: Store::new(ApiResource::erase::<Work>(&())).with_index(WORKS_BY_BINDING, |work: &Work| {
-                let labels = work.metadata.labels.as_ref();
-                labels.and_then(|labels| labels.get(pando_api::labels::BINDING_PERMANENT_ID)).cloned().into_iter().collect()
-            }),
+            works: Store::new(ApiResource::erase::<Work>(&())).with_index(WORKS_BY_BINDING, bindings_of),
             clusters: Store::new(ApiResource::erase::<Cluster>(&())),
         }
     }
@@ -119,21 +138,36 @@ impl Default for Queues {
     }
 }
 
-/// What the last scheduling of each binding came to. It is decided by arrows 1 and 2 and reported by arrow 6, the one
-/// writer of a binding's status; after a restart the status itself remembers it.
+/// What the last scheduling of a binding came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The outcome.
+    pub scheduling: Scheduling,
+    /// When clusters were chosen that were not chosen before; `None` when this process has only looked at them again.
+    pub at: Option<Time>,
+}
+
+/// The last outcome for each binding. It is decided by arrows 1 and 2 and reported by arrow 6, the one writer of a
+/// binding's status; after a restart the status itself remembers it.
 #[derive(Clone, Default)]
-pub struct Outcomes(Arc<Mutex<BTreeMap<Key, Scheduling>>>);
+pub struct Outcomes(Arc<Mutex<BTreeMap<Key, Outcome>>>);
 
 impl Outcomes {
-    /// Records the outcome; true when it says something new.
-    pub fn set(&self, binding: &Key, outcome: Scheduling) -> bool {
+    /// Records an outcome; true when it says something new.
+    fn set(&self, binding: &Key, scheduling: &Scheduling, now: Timestamp) -> bool {
+        let is_new = matches!(scheduling, Scheduling::Placed { changed: true, .. });
         let mut outcomes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        outcomes.insert(binding.clone(), outcome.clone()) != Some(outcome)
+        let before = outcomes.get(binding);
+        let at = if is_new { Some(Time(now)) } else { before.and_then(|outcome| outcome.at.clone()) };
+        let outcome = Outcome { scheduling: scheduling.clone(), at };
+        let says_more = before != Some(&outcome);
+        outcomes.insert(binding.clone(), outcome);
+        says_more
     }
 
     /// The last outcome, if this process has decided one.
     #[must_use]
-    pub fn get(&self, binding: &Key) -> Option<Scheduling> {
+    pub fn get(&self, binding: &Key) -> Option<Outcome> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get(binding).cloned()
     }
 
@@ -172,10 +206,23 @@ pub const LEADING_EDGE: Duration = Duration::from_millis(20);
 pub const SETTLE: Duration = Duration::from_millis(400);
 
 impl Env {
-    /// Hands a scheduling outcome over to arrow 6.
+    /// Hands a scheduling outcome over to arrow 6. Called *before* the binding is written: a status that follows the new
+    /// binding must never be made from the old outcome.
     pub fn scheduled(&self, binding: &Key, outcome: &Scheduling) {
-        if self.outcomes.set(binding, outcome.clone()) {
+        if self.outcomes.set(binding, outcome, self.clock.now()) {
             self.queues.status.add_after(binding.clone(), SETTLE);
         }
+    }
+
+    /// Whether the detector holds the binding: its policy is invalid, or uses what this release does not act on. What
+    /// runs then stays as it is. After a restart the status remembers until the detector has decided again.
+    #[must_use]
+    pub fn is_held(&self, binding: &ResourceBinding) -> bool {
+        if let Some(outcome) = self.outcomes.get(&Key::of(&binding.metadata)) {
+            return detect::is_hold(&outcome.scheduling);
+        }
+        let status = binding.status.as_ref();
+        let known = status.and_then(|status| conditions::find(&status.conditions, SCHEDULED));
+        known.is_some_and(|condition| detect::HOLDS.contains(&condition.reason.as_str()))
     }
 }

@@ -3,6 +3,7 @@
 use pando_core::manifest::InvalidManifest;
 use pando_core::render::NotRenderable;
 use pando_runtime::controller::{Class, ReconcileError};
+use pando_runtime::store::Unreadable;
 
 use crate::hub;
 
@@ -15,6 +16,9 @@ pub enum Error {
     /// The stored template cannot be read.
     #[error(transparent)]
     Template(#[from] InvalidManifest),
+    /// An object that the decision depends on exists and cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
     /// A write failed.
     #[error(transparent)]
     Write(#[from] hub::Error),
@@ -24,6 +28,7 @@ impl ReconcileError for Error {
     fn class(&self) -> Class {
         match self {
             Self::Binding(_) | Self::Template(_) => Class::Invalid,
+            Self::Unreadable(_) => Class::Transient,
             Self::Write(error) => error.class(),
         }
     }
@@ -32,6 +37,7 @@ impl ReconcileError for Error {
         match self {
             Self::Binding(_) => "InvalidBinding",
             Self::Template(_) => "InvalidTemplate",
+            Self::Unreadable(_) => "Unreadable",
             Self::Write(error) => error.category(),
         }
     }

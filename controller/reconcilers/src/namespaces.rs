@@ -19,7 +19,7 @@ use pando_core::next::Next;
 use pando_core::overrides;
 use pando_core::policy_match::{Skipped, TemplateFacts};
 use pando_core::render::{NamespaceInput, WorkStep, namespace_work};
-use pando_runtime::store::Key;
+use pando_runtime::store::{Key, Unreadable};
 
 use crate::env::Env;
 use crate::error::Error;
@@ -36,7 +36,7 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
     if !is_propagated(&namespace, &env.skipped) {
         return Ok(Next::await_change());
     }
-    let steps = plan(env, &namespace, &namespace.parsed()?);
+    let steps = plan(env, &namespace, &namespace.parsed()?)?;
     work_steps::apply(ctx, env, &steps).await.into_result()?;
     Ok(Next::await_change())
 }
@@ -55,8 +55,8 @@ fn is_propagated(namespace: &template::Template, skipped: &Skipped) -> bool {
 }
 
 /// One step for each cluster that is not leaving; a cluster whose Work cannot be rendered is reported and left alone.
-fn plan(env: &Env, namespace: &template::Template, parsed: &Template) -> Vec<WorkStep> {
-    let cluster_policies = env.stores.cluster_overrides.list(None);
+fn plan(env: &Env, namespace: &template::Template, parsed: &Template) -> Result<Vec<WorkStep>, Unreadable> {
+    let cluster_policies = env.stores.cluster_overrides.complete(None)?;
     let selected = overrides::select(cluster_policies.iter().map(Arc::as_ref), [], &parsed.manifest);
     let name = work_name(None, "Namespace", parsed.manifest.name());
     let mut steps = Vec::new();
@@ -82,5 +82,5 @@ fn plan(env: &Env, namespace: &template::Template, parsed: &Template) -> Vec<Wor
             }
         }
     }
-    steps
+    Ok(steps)
 }

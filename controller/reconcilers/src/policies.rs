@@ -3,7 +3,8 @@
 //! Karmada's mutating webhook gives the id on creation. Until Pando serves webhooks its controller does, and a policy
 //! without one claims nothing yet.
 
-use pando_api::labels;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use pando_api::{finalizers, labels};
 use pando_context::Ctx;
 use pando_core::next::Next;
 use pando_runtime::store::{Key, Record, Store};
@@ -34,8 +35,11 @@ async fn identify<T: Record>(
 ) -> Result<Next, Error> {
     let Some(policy) = store.get(key) else { return Ok(Next::forget()) };
     let meta = policy.meta();
+    if meta.deletion_timestamp.is_some() {
+        return release(ctx, env, store, key, meta).await;
+    }
     let identified = meta.labels.as_ref().is_some_and(|labels| labels.get(label).is_some_and(|id| !id.is_empty()));
-    if identified || meta.deletion_timestamp.is_some() {
+    if identified {
         return Ok(Next::await_change());
     }
     let patch = json!({"metadata": {
@@ -43,5 +47,24 @@ async fn identify<T: Record>(
         "labels": {label: Uuid::new_v4().to_string()},
     }});
     env.hub.patch(ctx, store, key, &patch).await?;
+    Ok(Next::await_change())
+}
+
+/// Takes off the finalizer that Karmada's webhook put on a policy which is being deleted. Its marks go because a policy
+/// that is being deleted claims nothing: no finalizer of ours is needed for that.
+async fn release<T: Record>(
+    ctx: &Ctx,
+    env: &Env,
+    store: &Store<T>,
+    key: &Key,
+    meta: &ObjectMeta,
+) -> Result<Next, Error> {
+    let karmadas = [finalizers::PROPAGATION_POLICY, finalizers::CLUSTER_PROPAGATION_POLICY];
+    let present = meta.finalizers.as_deref().unwrap_or_default();
+    let rest: Vec<_> = present.iter().filter(|finalizer| !karmadas.contains(&finalizer.as_str())).collect();
+    if rest.len() < present.len() {
+        let patch = json!({"metadata": {"resourceVersion": meta.resource_version, "finalizers": rest}});
+        env.hub.patch(ctx, store, key, &patch).await?;
+    }
     Ok(Next::await_change())
 }

@@ -13,7 +13,7 @@ use pando_api::names::binding_name;
 use pando_api::raw::EmbeddedObject;
 use pando_api::work::ObjectReference;
 use pando_core::manifest::{self, InvalidManifest, Manifest};
-use pando_core::policy_match::Cause;
+use pando_core::policy_match::{Cause, Marks};
 use pando_runtime::store::{Key, Record, Store};
 use serde::Deserialize;
 use serde_json::Value;
@@ -96,6 +96,8 @@ pub struct Template {
     pub content: Arc<[u8]>,
     /// Hash of `content`: two templates with the same hash need the same Works.
     pub content_hash: String,
+    /// Hash of `content` without the marks of policies: it moves when somebody edits the template, not when it is claimed.
+    pub authored_hash: String,
     /// The status on the hub, which [`crate::binding_status`] keeps equal to what the members report.
     pub status: Option<EmbeddedObject>,
 }
@@ -160,6 +162,7 @@ impl Record for Template {
             kind: resource.kind.clone(),
             meta: head.metadata,
             content_hash: manifest.hash(),
+            authored_hash: authored(manifest.clone()).hash(),
             content: manifest.to_bytes().into(),
             status: head.status,
         })
@@ -208,20 +211,34 @@ impl Templates {
     }
 }
 
-/// The content of each template when it was last decided on, to tell an edit from everything else.
-/// Empty after a restart: then nothing counts as an edit, which is the safe side for lazy policies.
+/// The manifest without the marks of policies.
+fn authored(mut manifest: Manifest) -> Manifest {
+    let marks = Marks::none();
+    for label in marks.stale_labels {
+        manifest.remove_label(label);
+    }
+    for annotation in marks.stale_annotations {
+        manifest.remove_annotation(annotation);
+    }
+    manifest
+}
+
+/// The content of each template when it was last carried out, to tell an edit from everything else. A template that was
+/// not seen before counts as edited, as in Karmada.
 #[derive(Clone, Default)]
 pub struct Contents(Arc<Mutex<BTreeMap<TemplateKey, String>>>);
 
 impl Contents {
-    /// Whether the template changed since the last look, which is now.
+    /// Whether the template changed since it was last carried out.
     #[must_use]
     pub fn cause(&self, key: &TemplateKey, hash: &str) -> Cause {
-        let mut contents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match contents.insert(key.clone(), hash.to_owned()) {
-            Some(before) if before != hash => Cause::Template,
-            _ => Cause::Federation,
-        }
+        let contents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if contents.get(key).is_some_and(|before| before == hash) { Cause::Federation } else { Cause::Template }
+    }
+
+    /// Remembers what was carried out.
+    pub fn carried_out(&self, key: TemplateKey, hash: String) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, hash);
     }
 
     /// Forgets a template that is gone.

@@ -1,12 +1,12 @@
 //! Who wakes whom: every store change on the left, the queues that it fills on the right. Nothing else fills them.
 //!
 //! ```text
-//! template   content, deletion          → detector, Works of its binding       status → binding status
-//! policy     spec, deletion             → permanent ids, the templates that it selects or holds
-//! override   any                        → Works of the bindings that it may select
-//! binding    spec, deletion             → Works, scheduler, status             gone   → detector
-//! Work       spec, deletion, gone       → Works of its binding or namespace    status → binding status
-//! cluster    labels, spec, APIs, going  → scheduler of every binding, every namespace
+//! template   content, deletion          → detector, which wakes its Works      status → binding status
+//! policy     any                        → permanent ids, the templates of the kinds that it selects or selected
+//! override   any                        → Works of the bindings that it may select, every namespace (cluster-wide)
+//! binding    spec, metadata, deletion   → detector, Works, scheduler, status   gone   → templates of its name
+//! Work       spec, metadata, gone       → Works of its binding or namespace    status → binding status
+//! cluster    labels, spec, APIs, going  → scheduler and Works of every binding, every namespace
 //! ```
 
 use std::sync::Arc;
@@ -14,8 +14,10 @@ use std::sync::Arc;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pando_api::annotations;
 use pando_api::cluster::Cluster;
+use pando_api::conditions::SCHEDULED;
 use pando_api::policy::PropagationSpec;
 use pando_api::work::{ResourceBinding, Work};
+use pando_core::conditions;
 use pando_runtime::queue::Priority;
 use pando_runtime::store::{Change, Key, Record, Store};
 
@@ -44,8 +46,7 @@ fn templates(env: &Env) {
             }
             let binding = template.binding_key();
             if differs(change, |template| (&template.content_hash, &template.meta.uid, deleting(&template.meta))) {
-                queues.templates.add(template.key());
-                queues.works.add(binding);
+                queues.templates.add(template.key()); // which hands over to Works when the template is not held
             } else if differs(change, |template| &template.status) {
                 queues.status.add(binding);
             }
@@ -86,19 +87,32 @@ fn overrides(env: &Env) {
     let of_namespace = env.clone();
     env.stores.overrides.subscribe(move |change| rerender(change.key.namespace.as_deref(), &of_namespace));
     let of_all = env.clone();
-    env.stores.cluster_overrides.subscribe(move |_| rerender(None, &of_all));
+    env.stores.cluster_overrides.subscribe(move |_| {
+        rerender(None, &of_all);
+        every_namespace(&of_all);
+    });
 }
 
 fn bindings(env: &Env) {
-    let (queues, outcomes) = (env.queues.clone(), env.outcomes.clone());
+    let (queues, outcomes, templates) = (env.queues.clone(), env.outcomes.clone(), env.stores.templates.clone());
     env.stores.bindings.subscribe(move |change: &Change<ResourceBinding>| {
         if change.new.is_none() {
             outcomes.forget(&change.key);
-            if let Some(gone) = &change.old {
-                queues.templates.add(TemplateKey::of(&gone.spec.resource));
+            // Its own template, and any other that waits for the name.
+            let namespaced = templates.iter().filter(|(kind, _)| kind.namespaced);
+            for template in namespaced.flat_map(|(_, store)| store.list(change.key.namespace())) {
+                if template.binding_key() == change.key {
+                    queues.templates.add(template.key());
+                }
             }
         }
-        if differs(change, |binding| (&binding.spec, &binding.metadata.labels, deleting(&binding.metadata))) {
+        if differs(change, scheduled) {
+            queues.works.add(change.key.clone());
+        }
+        if differs(change, |binding| (&binding.spec, authored(&binding.metadata))) {
+            if let Some(binding) = &change.new {
+                queues.templates.add(TemplateKey::of(&binding.spec.resource)); // an edit by hand is set right
+            }
             queues.works.add(change.key.clone());
             queues.schedule.add(change.key.clone());
             queues.status.add_after(change.key.clone(), SETTLE);
@@ -106,21 +120,26 @@ fn bindings(env: &Env) {
     });
 }
 
+/// What releasing Works waits for when a binding has no clusters: that the scheduler has said so for this generation.
+fn scheduled(binding: &ResourceBinding) -> (i64, Option<&str>) {
+    let Some(status) = &binding.status else { return (0, None) };
+    let condition = conditions::find(&status.conditions, SCHEDULED);
+    (status.scheduler_observed_generation, condition.map(|condition| condition.status.as_str()))
+}
+
 fn works(env: &Env) {
     let (queues, stores) = (env.queues.clone(), env.stores.clone());
     env.stores.works.subscribe(move |change: &Change<Work>| {
-        let Some(work) = change.new.as_ref().or(change.old.as_ref()) else { return };
-        let Some(binding) = binding_of(&work.metadata) else {
-            let owners = work.metadata.owner_references.iter().flatten();
-            let namespace = owners.into_iter().find(|owner| owner.kind == "Namespace");
-            if let Some(namespace) = namespace
-                && (change.new.is_none() || differs(change, |work| &work.spec))
-            {
-                queues.namespaces.add_with(Key::cluster(&namespace.name), Priority::Background);
+        let sides = [&change.new, &change.old];
+        let edited = differs(change, |work| (&work.spec, authored(&work.metadata)));
+        let Some(binding) = sides.iter().find_map(|side| binding_of(&side.as_ref()?.metadata)) else {
+            let namespace = sides.iter().find_map(|side| namespace_of(&side.as_ref()?.metadata));
+            if let Some(namespace) = namespace.filter(|_| edited) {
+                queues.namespaces.add_with(namespace, Priority::Background);
             }
             return;
         };
-        if differs(change, |work| (&work.spec, &work.metadata.labels, deleting(&work.metadata))) {
+        if edited {
             queues.works.add(binding.clone());
         }
         if differs(change, |work| &work.status) {
@@ -138,6 +157,12 @@ fn binding_of(work: &ObjectMeta) -> Option<Key> {
     Some(Key::namespaced(namespace, name))
 }
 
+/// The namespace that a Work was rendered for.
+fn namespace_of(work: &ObjectMeta) -> Option<Key> {
+    let owner = work.owner_references.iter().flatten().find(|owner| owner.kind == "Namespace")?;
+    Some(Key::cluster(&owner.name))
+}
+
 fn clusters(env: &Env) {
     let env = env.clone();
     env.stores.clusters.clone().subscribe(move |change: &Change<Cluster>| {
@@ -146,15 +171,33 @@ fn clusters(env: &Env) {
             let apis = cluster.status.as_ref().map(|status| &status.api_enablements);
             (&cluster.spec, &cluster.metadata.labels, deleting(&cluster.metadata), apis)
         });
+        // Overrides look at the same facts as affinities, but for what runs already.
+        let looks_different = differs(change, |cluster| {
+            let spec = &cluster.spec;
+            (&cluster.metadata.labels, &spec.provider, &spec.region, &spec.zone, &spec.zones)
+        });
         if joined_or_left || moves {
             for binding in env.stores.bindings.list(None) {
-                env.queues.schedule.add_with(Key::of(&binding.metadata), Priority::Background);
+                let key = Key::of(&binding.metadata);
+                env.queues.schedule.add_with(key.clone(), Priority::Background);
+                if joined_or_left || looks_different {
+                    env.queues.works.add_with(key, Priority::Background);
+                }
             }
-            for namespace in env.stores.templates.kind("v1", "Namespace").iter().flat_map(|(_, store)| store.list(None)) {
-                env.queues.namespaces.add_with(Key::of(&namespace.meta), Priority::Background);
-            }
+            every_namespace(&env);
         }
     });
+}
+
+fn every_namespace(env: &Env) {
+    for namespace in env.stores.templates.kind("v1", "Namespace").iter().flat_map(|(_, store)| store.list(None)) {
+        env.queues.namespaces.add_with(Key::of(&namespace.meta), Priority::Background);
+    }
+}
+
+/// The parts of metadata that somebody decides; not what every write moves.
+fn authored(meta: &ObjectMeta) -> impl PartialEq + '_ {
+    (&meta.labels, &meta.annotations, &meta.finalizers, &meta.owner_references, deleting(meta))
 }
 
 const fn deleting(meta: &ObjectMeta) -> bool {

@@ -35,10 +35,7 @@ pub async fn reconcile(ctx: &Ctx, agent: &Agent, key: &Key) -> Result<Next, Erro
         Read::Found(work) => work,
         Read::Absent => return Ok(Next::forget()),
         Read::Unreadable(why) => {
-            return Err(Error::Unreadable {
-                work: key.clone(),
-                why,
-            });
+            return Err(Error::Unreadable { work: key.clone(), why });
         }
     };
     if work.metadata.deletion_timestamp.is_some() {
@@ -46,44 +43,25 @@ pub async fn reconcile(ctx: &Ctx, agent: &Agent, key: &Key) -> Result<Next, Erro
     }
     if let Some(written) = agent.memory().status_written(key) {
         let interval = agent.settings().status_interval;
-        if let Some(wait) = interval
-            .checked_sub(written.elapsed())
-            .filter(|wait| !wait.is_zero())
-        {
+        if let Some(wait) = interval.checked_sub(written.elapsed()).filter(|wait| !wait.is_zero()) {
             return Ok(Next::after(wait));
         }
     }
     let now = Time(agent.clock().now());
-    let status = aggregate::work_status(
-        work.status.as_ref(),
-        &dispatch(agent, key),
-        live(agent, &work).as_deref(),
-        &now,
-    );
-    if work.status.as_ref() == Some(&status)
-        || (work.status.is_none() && status == WorkStatus::default())
-    {
+    let status =
+        aggregate::work_status(work.status.as_ref(), &dispatch(agent, key), live(agent, &work).as_deref(), &now);
+    if work.status.as_ref() == Some(&status) || (work.status.is_none() && status == WorkStatus::default()) {
         return Ok(Next::await_change());
     }
     write(ctx, agent, key, &work, &status).await
 }
 
-async fn write(
-    ctx: &Ctx,
-    agent: &Agent,
-    key: &Key,
-    work: &Work,
-    status: &WorkStatus,
-) -> Result<Next, Error> {
+async fn write(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work, status: &WorkStatus) -> Result<Next, Error> {
     let patch = json!({
         "metadata": {"uid": work.metadata.uid, "resourceVersion": work.metadata.resource_version},
         "status": status,
     });
-    match agent
-        .hub()
-        .patch_status(ctx, agent.works(), key, &patch)
-        .await
-    {
+    match agent.hub().patch_status(ctx, agent.works(), key, &patch).await {
         Ok(_) => {}
         Err(error) if error.is_not_found() => return Ok(Next::await_change()),
         // Somebody wrote the Work meanwhile: its new version is on its way to the store.
@@ -100,14 +78,9 @@ fn announce(agent: &Agent, work: &Work, status: &WorkStatus) {
     let Some(now) = conditions::find(&status.conditions, APPLIED) else {
         return;
     };
-    let before = work
-        .status
-        .as_ref()
-        .and_then(|status| conditions::find(&status.conditions, APPLIED));
+    let before = work.status.as_ref().and_then(|status| conditions::find(&status.conditions, APPLIED));
     let is = |condition: &Condition, status: &str| condition.status == status;
-    if is(now, FALSE)
-        && before.is_none_or(|before| !is(before, FALSE) || before.message != now.message)
-    {
+    if is(now, FALSE) && before.is_none_or(|before| !is(before, FALSE) || before.message != now.message) {
         agent.event(work, Level::Warning, events::SYNC_FAILED, &now.message);
     } else if is(now, TRUE) && before.is_some_and(|before| is(before, FALSE)) {
         agent.event(work, Level::Normal, events::SYNC_SUCCEED, &now.message);
@@ -121,14 +94,10 @@ fn dispatch(agent: &Agent, key: &Key) -> Dispatch {
     match &outcome.dispatch {
         outcome::Dispatch::Suspended => Dispatch::Suspended,
         outcome::Dispatch::Done(results) => {
-            let results = results.iter().map(|result| {
-                result
-                    .settled()
-                    .map(|cause| cause.map_or(Ok(()), |cause| Err(cause.to_owned())))
-            });
-            results
-                .collect::<Option<Vec<_>>>()
-                .map_or(Dispatch::Unchanged, Dispatch::Tried)
+            let results = results
+                .iter()
+                .map(|result| result.settled().map(|cause| cause.map_or(Ok(()), |cause| Err(cause.to_owned()))));
+            results.collect::<Option<Vec<_>>>().map_or(Dispatch::Unchanged, Dispatch::Tried)
         }
     }
 }
@@ -141,30 +110,13 @@ fn live(agent: &Agent, work: &Work) -> Option<Vec<LiveManifest>> {
     let live = desired.iter().enumerate().map(|(ordinal, desired)| {
         let manifest = &desired.manifest;
         let target = agent.target(desired);
-        let place = Key {
-            namespace: target.namespace.clone(),
-            name: target.name.clone(),
-        };
-        let Read::Found(object) =
-            agent
-                .watches()
-                .read(manifest.api_version(), manifest.kind(), &place)
-        else {
+        let place = Key { namespace: target.namespace.clone(), name: target.name.clone() };
+        let Read::Found(object) = agent.watches().read(manifest.api_version(), manifest.kind(), &place) else {
             return None;
         };
-        let reading = object
-            .known()
-            .filter(|reading| reading.work.as_ref() == Some(&key))?;
-        let status = reading
-            .status
-            .as_ref()
-            .and_then(|status| status.parse().ok());
-        Some(LiveManifest {
-            ordinal,
-            identity: manifest.identity(),
-            status,
-            health: reading.health,
-        })
+        let reading = object.known().filter(|reading| reading.work.as_ref() == Some(&key))?;
+        let status = reading.status.as_ref().and_then(|status| status.parse().ok());
+        Some(LiveManifest { ordinal, identity: manifest.identity(), status, health: reading.health })
     });
     live.collect()
 }

@@ -6,6 +6,7 @@ use pando_api::names::ClusterName;
 use pando_context::Ctx;
 use pando_core::merge_patch;
 use pando_core::render::{Action, WorkStep};
+use pando_runtime::controller::{Class, ReconcileError as _};
 use pando_runtime::store::Key;
 use serde_json::{Value, json};
 
@@ -22,22 +23,38 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// The first failure, when there is one: the controller's wrapper retries for it.
+    /// The failure that wants to be retried first, when there is one: what is invalid in one cluster must not keep the
+    /// others waiting.
     ///
     /// # Errors
     /// The failure itself.
     pub fn into_result(self) -> Result<(), Error> {
-        self.failed.into_values().next().map_or(Ok(()), Err)
+        let urgency = |error: &Error| match error.class() {
+            Class::Stopped | Class::Transient => 0,
+            Class::Superseded => 1,
+            Class::NotOurs => 2,
+            Class::Invalid => 3,
+        };
+        self.failed.into_values().min_by_key(urgency).map_or(Ok(()), Err)
     }
 }
 
-/// Carries out the steps in their order; a failure ends its own step only.
+/// Carries out the steps in their order. A failure ends its own step, and nothing is released after a Work could not be
+/// written: a move makes before it breaks.
 pub async fn apply(ctx: &Ctx, env: &Env, steps: &[WorkStep]) -> Applied {
     let mut applied = Applied::default();
+    let mut is_made = true;
     for step in steps {
+        let is_release = matches!(step.action, Action::Release { .. });
+        if is_release && !is_made {
+            continue;
+        }
         match one(ctx, env, step).await {
             Ok(written) => applied.written += usize::from(written),
-            Err(error) => drop(applied.failed.insert(step.cluster.clone(), error)),
+            Err(error) => {
+                is_made &= is_release;
+                applied.failed.insert(step.cluster.clone(), error);
+            }
         }
     }
     applied

@@ -46,6 +46,11 @@ pub enum Read<T> {
     Unreadable(String),
 }
 
+/// Not every object that a decision needs can be read: the object and the cause.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot be read, so nothing is decided that needs it: {0}")]
+pub struct Unreadable(pub String);
+
 /// How a store has been doing, for metrics.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -78,6 +83,15 @@ type Subscriber<T> = Arc<dyn Fn(&Change<T>) + Send + Sync>;
 struct State<T> {
     table: Table<T>,
     indexes: Indexes<T>,
+}
+
+impl<T> State<T> {
+    fn list(&self, namespace: Option<&str>) -> Vec<Arc<T>> {
+        match namespace {
+            Some(namespace) => self.table.namespace(namespace).map(|(_, value)| Arc::clone(value)).collect(),
+            None => self.table.iter().map(|(_, value)| Arc::clone(value)).collect(),
+        }
+    }
 }
 
 /// Changes on their way to the subscribers: one task at a time delivers, so that every subscriber
@@ -174,11 +188,25 @@ impl<T: Record> Store<T> {
 
     /// All objects of a namespace, or all (`None`), in key order.
     pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<T>> {
+        self.read_state().list(namespace)
+    }
+
+    /// All objects of a namespace, or all (`None`), for decisions that take a missing one as gone.
+    ///
+    /// # Errors
+    ///
+    /// The first list is not complete, or an object of the namespace exists and cannot be read.
+    pub fn complete(&self, namespace: Option<&str>) -> Result<Vec<Arc<T>>, Unreadable> {
+        let kind = &self.shared.resource.kind;
         let state = self.read_state();
-        match namespace {
-            Some(namespace) => state.table.namespace(namespace).map(|(_, value)| Arc::clone(value)).collect(),
-            None => state.table.iter().map(|(_, value)| Arc::clone(value)).collect(),
+        if !state.table.is_synced() {
+            return Err(Unreadable(format!("{kind}: the first list is not complete yet")));
         }
+        let concerns = |key: &Key| namespace.is_none_or(|namespace| key.namespace() == Some(namespace));
+        if let Some(fault) = state.table.faults().find(|fault| concerns(&fault.key)) {
+            return Err(Unreadable(format!("{kind} {}: {}", fault.key, fault.error)));
+        }
+        Ok(state.list(namespace))
     }
 
     /// The keys of all objects, in order.

@@ -270,13 +270,18 @@ const MANAGER: &str = pando_api::managers::COMMAND_LINE;
 
 /// `read namespace kube-system`, `write secret karmada-cluster/bj-prod`, `list clusters`.
 fn in_words<K: Object>(verb: &str, api: &Api<K>, name: &str) -> String {
-    if name.is_empty() {
-        return format!("{verb} {}", K::plural(&()));
+    match name.is_empty() {
+        true => format!("{verb} {}", K::plural(&())),
+        false => format!("{verb} {}", qualified(api, name)),
     }
+}
+
+/// `secret karmada-cluster/bj-prod`, `clusterrole admin`: how a message names an object.
+pub(crate) fn qualified<K: Object>(api: &Api<K>, name: &str) -> String {
     let kind = K::kind(&()).to_lowercase();
     match api.namespace() {
-        Some(namespace) => format!("{verb} {kind} {namespace}/{name}"),
-        None => format!("{verb} {kind} {name}"),
+        Some(namespace) => format!("{kind} {namespace}/{name}"),
+        None => format!("{kind} {name}"),
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Error {
     #[error(transparent)]
     Request(#[from] RequestError),
     /// An object that was asked for by name does not exist.
-    #[error("{kind} {name:?} not found; `pando get {kind}` lists what there is")]
+    #[error("{kind} {name:?} not found; `{}` lists what there is", listing(kind))]
     NotFound {
         /// What was asked for.
         kind: &'static str,
@@ -69,8 +69,7 @@ async fn bindings(hub: &Hub, args: &GetArgs, wide: bool, now: Timestamp) -> Resu
     if args.all_namespaces {
         let namespaced: Vec<ResourceBinding> = hub.list(&hub.all()).await?;
         let wide_ones: Vec<ClusterResourceBinding> = hub.list(&hub.all()).await?;
-        let namespaced = keep(namespaced, &args.names);
-        let wide_ones = keep(wide_ones, &args.names);
+        let (namespaced, wide_ones) = named_in_either("bindings", namespaced, wide_ones, &args.names)?;
         let rows =
             namespaced.iter().map(bindings::Row::namespaced).chain(wide_ones.iter().map(bindings::Row::cluster_scoped));
         let table = bindings::table(rows.collect(), wide, now);
@@ -143,11 +142,36 @@ fn keep<K: Object>(objects: Vec<K>, names: &[String]) -> Vec<K> {
 
 /// The objects of these names; every name must exist.
 fn named<K: Object>(kind: &'static str, objects: Vec<K>, names: &[String]) -> Result<Vec<K>, Error> {
-    let exists = |name: &String| objects.iter().any(|object| object.name_any() == *name);
-    if let Some(missing) = names.iter().find(|name| !exists(name)) {
-        return Err(Error::NotFound { kind, name: missing.clone() });
-    }
+    require(kind, names, |name| has(&objects, name))?;
     Ok(keep(objects, names))
+}
+
+/// The objects of these names; every name must exist in one list or the other.
+fn named_in_either<A: Object, B: Object>(
+    kind: &'static str,
+    first: Vec<A>,
+    second: Vec<B>,
+    names: &[String],
+) -> Result<(Vec<A>, Vec<B>), Error> {
+    require(kind, names, |name| has(&first, name) || has(&second, name))?;
+    Ok((keep(first, names), keep(second, names)))
+}
+
+fn require(kind: &'static str, names: &[String], exists: impl Fn(&str) -> bool) -> Result<(), Error> {
+    match names.iter().find(|name| !exists(name)) {
+        Some(missing) => Err(Error::NotFound { kind, name: missing.clone() }),
+        None => Ok(()),
+    }
+}
+
+fn has<K: Object>(objects: &[K], name: &str) -> bool {
+    objects.iter().any(|object| object.meta().name.as_deref() == Some(name))
+}
+
+/// The command that shows everything of a kind; a binding may be in another namespace than was asked.
+fn listing(kind: &str) -> String {
+    let all = if kind == "bindings" { " -A" } else { "" };
+    format!("pando get {kind}{all}")
 }
 
 /// Status of a condition: `True`, `False`, `Unknown`.

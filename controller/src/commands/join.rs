@@ -1,7 +1,7 @@
 //! `pando join`: gives the controller an identity in a member and makes the member known to the hub.
 //!
 //! ```text
-//! observe   both kube-system uids, the clusters already joined        reads only
+//! observe   both kube-system uids, joined clusters, our names there   reads only
 //! decide    new, refresh of the same cluster, or refusal               pure, in `admission`
 //! member    namespace, accounts, role; tokens by TokenRequest          `member`
 //! hub       secrets, then the Cluster, then its ownership of them      `register`
@@ -26,6 +26,9 @@ use super::{kubeconfig, terminal};
 use crate::args::{Endpoint, InvalidEndpoint, JoinArgs};
 pub(super) use member::{IMPERSONATOR, account, role};
 
+/// How often a change is tried when others keep writing the same object.
+const TRIES: usize = 5;
+
 /// Why a cluster did not join.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
@@ -38,7 +41,7 @@ pub(crate) enum Error {
     /// The member's address cannot stand in a Cluster object.
     #[error("{0}; --cluster-endpoint overrides the address of the kubeconfig")]
     Endpoint(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The federation already holds something that this cluster collides with.
+    /// The federation or the member already holds something that this cluster collides with.
     #[error(transparent)]
     Refused(#[from] admission::Refusal),
     /// A server gave an answer without what the API promises.
@@ -86,14 +89,14 @@ pub(crate) async fn run(ctx: &Ctx, args: &JoinArgs) -> Result<(), Error> {
     let joined: Vec<Cluster> = hub.list(&hub.all()).await?;
     let admission = admission::decide(&args.name, &id, &federation, &joined)?;
     terminal::progress(format_args!("member {}: cluster id {}", member.endpoint(), id.0));
-    member::claimable(&member, args, &federation).await?;
+    member::claimable(&member, args, &federation, &admission).await?;
     if args.dry_run {
         terminal::progress(admission.would(&args.name));
         terminal::progress("dry run: nothing was written");
         return Ok(());
     }
 
-    let tokens = member::prepare(&member, args, &federation).await?;
+    let tokens = member::prepare(&member, args, &federation, &admission).await?;
     let cluster = register::register(&hub, args, &address, id, admission, &tokens).await?;
     let text = match args.output {
         // Karmada's words, which scripts look for.
@@ -105,6 +108,17 @@ pub(crate) async fn run(ctx: &Ctx, args: &JoinArgs) -> Result<(), Error> {
         }
     };
     Ok(terminal::result(&text)?)
+}
+
+/// Runs an attempt, which reads before it writes, again when someone else wrote in between.
+async fn undisturbed<T>(attempt: impl AsyncFn() -> Result<T, Error>) -> Result<T, Error> {
+    for _ in 1..TRIES {
+        match attempt().await {
+            Err(Error::Request(RequestError::Refused { code: 409, .. })) => {}
+            done => return done,
+        }
+    }
+    attempt().await
 }
 
 /// Reads who a cluster is.

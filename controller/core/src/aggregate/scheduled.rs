@@ -10,18 +10,23 @@ use crate::detect::Scheduling;
 /// Puts the outcome of scheduling into the status: condition, observed generation, time.
 ///
 /// `outcome` is `None` when this process has not had to schedule the binding: its status then remembers, and only the
-/// observed generation moves on. The time of scheduling moves when there is something new to have been scheduled, never
-/// because it was looked at again.
+/// observed generation moves on. `at` is when clusters were chosen that were not chosen before; looking at them again
+/// has no time.
 pub fn scheduled(
     status: &mut ResourceBindingStatus,
     binding: &ResourceBinding,
     outcome: Option<&Scheduling>,
+    at: Option<Time>,
     now: &Time,
 ) {
-    let generation = binding.metadata.generation.unwrap_or_default();
     let was = conditions::find(&status.conditions, SCHEDULED).map(|condition| condition.status == TRUE);
+    // An empty list that no scheduler decided on (somebody emptied it by hand) is nothing to confirm.
+    let decided_none = matches!(outcome, Some(Scheduling::Placed { targets: 0, .. }));
+    if binding.spec.clusters.is_empty() && !decided_none && !matches!(outcome, Some(Scheduling::Failed { .. })) {
+        return;
+    }
     let placed = match outcome {
-        Some(Scheduling::Placed { affinity }) => {
+        Some(Scheduling::Placed { affinity, .. }) => {
             status.scheduler_observed_affinity_name = affinity.clone().unwrap_or_default();
             true
         }
@@ -32,13 +37,11 @@ pub fn scheduled(
         None => was.unwrap_or(!binding.spec.clusters.is_empty()),
     };
     if placed {
-        let is_news = outcome.is_some() && (was != Some(true) || status.scheduler_observed_generation != generation);
         conditions::set(&mut status.conditions, Verdict::holds(SCHEDULED, SUCCESS, SCHEDULED_MESSAGE), now);
-        if is_news || status.last_scheduled_time.is_none() {
-            status.last_scheduled_time = Some(now.clone());
-        }
+        let known = status.last_scheduled_time.take();
+        status.last_scheduled_time = known.max(at).or_else(|| Some(now.clone()));
     }
-    status.scheduler_observed_generation = generation;
+    status.scheduler_observed_generation = binding.metadata.generation.unwrap_or_default();
 }
 
 #[cfg(test)]
@@ -55,6 +58,10 @@ mod tests {
         Time(k8s_openapi::jiff::Timestamp::from_second(second).unwrap())
     }
 
+    fn placed(changed: bool) -> Scheduling {
+        Scheduling::Placed { changed, targets: 1, affinity: None }
+    }
+
     fn binding(generation: i64) -> ResourceBinding {
         let target = TargetCluster { name: "bj".to_owned(), replicas: 1, ..TargetCluster::default() };
         let spec = ResourceBindingSpec { clusters: vec![target], ..ResourceBindingSpec::default() };
@@ -66,7 +73,7 @@ mod tests {
     #[test]
     fn a_new_placement_has_a_time_and_a_condition() {
         let mut status = ResourceBindingStatus::default();
-        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed { affinity: None }), &at(7));
+        scheduled(&mut status, &binding(1), Some(&placed(true)), Some(at(7)), &at(7));
         assert_eq!(status.last_scheduled_time, Some(at(7)));
         assert_eq!(status.scheduler_observed_generation, 1);
         assert_eq!(status.conditions[0].status, "True");
@@ -75,22 +82,44 @@ mod tests {
     #[test]
     fn looking_again_changes_nothing() {
         let mut status = ResourceBindingStatus::default();
-        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed { affinity: None }), &at(7));
+        scheduled(&mut status, &binding(1), Some(&placed(true)), Some(at(7)), &at(7));
         let before = status.clone();
-        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed { affinity: None }), &at(8));
-        scheduled(&mut status, &binding(1), None, &at(9));
+        scheduled(&mut status, &binding(1), Some(&placed(false)), Some(at(7)), &at(8));
+        scheduled(&mut status, &binding(1), None, None, &at(9));
         assert_eq!(status, before);
+    }
+
+    #[test]
+    fn another_generation_with_the_same_clusters_is_not_scheduled_anew() {
+        let mut status = ResourceBindingStatus::default();
+        scheduled(&mut status, &binding(1), Some(&placed(true)), Some(at(7)), &at(7));
+        scheduled(&mut status, &binding(2), Some(&placed(false)), Some(at(7)), &at(8));
+        assert_eq!((status.last_scheduled_time, status.scheduler_observed_generation), (Some(at(7)), 2));
+    }
+
+    #[test]
+    fn a_list_emptied_by_hand_is_not_confirmed() {
+        let mut status = ResourceBindingStatus::default();
+        scheduled(&mut status, &binding(1), Some(&placed(true)), Some(at(7)), &at(7));
+        let mut emptied = binding(2);
+        emptied.spec.clusters.clear();
+        scheduled(&mut status, &emptied, Some(&placed(true)), Some(at(7)), &at(8));
+        scheduled(&mut status, &emptied, None, None, &at(8));
+        assert_eq!(status.scheduler_observed_generation, 1);
+        let none = Scheduling::Placed { changed: true, targets: 0, affinity: None };
+        scheduled(&mut status, &emptied, Some(&none), Some(at(9)), &at(9));
+        assert_eq!(status.scheduler_observed_generation, 2);
     }
 
     #[test]
     fn a_failure_says_why_and_keeps_the_time_of_the_last_success() {
         let mut status = ResourceBindingStatus::default();
-        scheduled(&mut status, &binding(1), Some(&Scheduling::Placed { affinity: None }), &at(7));
+        scheduled(&mut status, &binding(1), Some(&placed(true)), Some(at(7)), &at(7));
         let failed = Scheduling::Failed { reason: "NoClusterFit", message: "0/3 clusters are available".to_owned() };
-        scheduled(&mut status, &binding(2), Some(&failed), &at(8));
+        scheduled(&mut status, &binding(2), Some(&failed), None, &at(8));
         assert_eq!(status.conditions[0].reason, "NoClusterFit");
         assert_eq!(status.last_scheduled_time, Some(at(7)));
-        scheduled(&mut status, &binding(2), None, &at(9));
+        scheduled(&mut status, &binding(2), None, None, &at(9));
         assert_eq!(status.conditions[0].status, "False");
     }
 }

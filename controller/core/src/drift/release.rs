@@ -52,16 +52,6 @@ pub enum ReleaseStep {
     Wait(ReadFailure),
 }
 
-impl ReleaseStep {
-    /// Whether the Work can go now: nothing of it is left in the member that we would still have to touch.
-    pub fn is_done(&self) -> bool {
-        match self {
-            Self::Gone | Self::Leave { .. } => true,
-            Self::Delete { .. } | Self::Strip { .. } | Self::Await { .. } | Self::Wait(_) => false,
-        }
-    }
-}
-
 /// One line: the verb and why.
 impl fmt::Display for ReleaseStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,7 +75,7 @@ pub fn release(desired: &Desired, live: Seen<&Value>, preserve: bool) -> Release
     };
     let inherited = match ownership::prove(live, &desired.record) {
         Proof::Owned => None,
-        Proof::Inherited { why } => Some(why),
+        Proof::Inherited(predecessor) => Some(predecessor),
         Proof::Foreign { why } => return ReleaseStep::Leave { why },
         Proof::OtherFederation { federation } => {
             return ReleaseStep::Leave { why: format!("it is managed by another federation (id {federation})") };
@@ -103,8 +93,8 @@ pub fn release(desired: &Desired, live: Seen<&Value>, preserve: bool) -> Release
     if let Some(why) = stays {
         return ReleaseStep::Strip { uid, patch: ownership::strip_patch(live), why };
     }
-    if let Some(why) = inherited {
-        return ReleaseStep::Leave { why: why.to_owned() };
+    if let Some(predecessor) = inherited {
+        return ReleaseStep::Leave { why: predecessor.to_string() };
     }
     if !metadata("deletionTimestamp").is_empty() {
         return ReleaseStep::Await { why: terminating(live) };

@@ -116,13 +116,13 @@ mod planning {
         ];
         let steps = rows.iter().map(step).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(steps, @r"
-        apply    spec.replicas (our POST entry is converted first)
-        apply    spec.template.spec.containers[web].image (our POST entry is converted first)
-        apply    spec.template.spec.containers[web].env[MODE].value (our POST entry is converted first)
-        apply    metadata.labels.app (our POST entry is converted first)
-        apply    spec.template.spec.containers[web].env[MODE] (our POST entry is converted first)
-        apply    spec.template.spec.containers[web].resources.requests.cpu (our POST entry is converted first)
-        apply    spec.template.spec.containers[web] (our POST entry is converted first)
+        apply    spec.replicas (older field entries become ours first)
+        apply    spec.template.spec.containers[web].image (older field entries become ours first)
+        apply    spec.template.spec.containers[web].env[MODE].value (older field entries become ours first)
+        apply    metadata.labels.app (older field entries become ours first)
+        apply    spec.template.spec.containers[web].env[MODE] (older field entries become ours first)
+        apply    spec.template.spec.containers[web].resources.requests.cpu (older field entries become ours first)
+        apply    spec.template.spec.containers[web] (older field entries become ours first)
         ");
     }
 
@@ -299,12 +299,92 @@ mod works {
 mod conversions {
     use super::*;
 
+    fn conversion(live: &Value) -> Option<Conversion> {
+        managed_fields::conversion(live, managed_fields::OURS)
+    }
+
+    /// The object after the API server has taken the patch.
+    fn converted(live: &Value, conversion: Conversion) -> Value {
+        let mut converted = live.clone();
+        let patch: json_patch::Patch = serde_json::from_value(conversion.patch).unwrap();
+        json_patch::patch(&mut converted, &patch).unwrap();
+        converted
+    }
+
+    /// As Karmada wrote it: its marks, its entries, and a variable that the template no longer has.
+    fn karmadas() -> Value {
+        let mut live = live();
+        for ours in ["pando.io/federation", "pando.io/binding", "pando.io/manifest-hash"] {
+            live["metadata"]["annotations"].as_object_mut().unwrap().remove(ours);
+        }
+        let container = &mut live["spec"]["template"]["spec"]["containers"][0];
+        container["env"].as_array_mut().unwrap().push(json!({"name": "DEBUG", "value": "1"}));
+        live["metadata"]["managedFields"] = json!([
+            {"manager": "kube-controller-manager", "operation": "Update", "subresource": "status", "fieldsV1": {"f:status": {}}},
+            {"manager": "karmada-controller-manager", "operation": "Update", "fieldsV1": {"f:spec": {"f:template": {}}}},
+            {"manager": "kubectl", "operation": "Update", "fieldsV1": {"f:spec": {"f:paused": {}}}},
+            {"manager": "karmada-agent", "operation": "Update", "fieldsV1": {"f:spec": {"f:replicas": {}}}},
+        ]);
+        live
+    }
+
+    fn managers(live: &Value) -> Vec<String> {
+        let entries = live["metadata"]["managedFields"].as_array().unwrap();
+        entries
+            .iter()
+            .map(|entry| format!("{} {}", entry["operation"].as_str().unwrap(), entry["manager"].as_str().unwrap()))
+            .collect()
+    }
+
+    #[test]
+    fn what_karmada_wrote_becomes_ours_so_that_an_apply_can_remove_it() {
+        let live = karmadas();
+        let MemberStep::Apply { body, convert: Some(convert), .. } = plan(&desired(), Seen::Found(&live)) else {
+            panic!()
+        };
+        let after = converted(&live, convert);
+        assert_eq!(managers(&after), ["Update kube-controller-manager", "Apply pando", "Update kubectl"]);
+        assert_eq!(
+            after["metadata"]["managedFields"][1]["fieldsV1"],
+            json!({"f:spec": {"f:template": {}, "f:replicas": {}}}),
+            "the fields of both of its entries"
+        );
+        assert_eq!(
+            body["spec"]["template"]["spec"]["containers"][0]["env"],
+            json!([{"name": "MODE", "value": "prod"}])
+        );
+        // A crash between the two requests: the apply is still to be done, the conversion is not.
+        assert!(matches!(plan(&desired(), Seen::Found(&after)), MemberStep::Apply { convert: None, .. }));
+    }
+
+    #[test]
+    fn our_own_entry_takes_up_what_karmada_wrote() {
+        let mut live = karmadas();
+        let ours = json!({"manager": "pando", "operation": "Apply", "fieldsV1": {"f:data": {}}});
+        live["metadata"]["managedFields"].as_array_mut().unwrap().insert(0, ours);
+        let MemberStep::Apply { convert: Some(convert), .. } = plan(&desired(), Seen::Found(&live)) else { panic!() };
+        let after = converted(&live, convert);
+        assert_eq!(managers(&after), ["Apply pando", "Update kube-controller-manager", "Update kubectl"]);
+        assert_eq!(
+            after["metadata"]["managedFields"][0]["fieldsV1"],
+            json!({"f:data": {}, "f:spec": {"f:template": {}, "f:replicas": {}}})
+        );
+    }
+
+    #[test]
+    fn a_karmada_in_the_member_keeps_its_fields_of_our_objects() {
+        let mut live = with(live(), "/spec/replicas", json!(9));
+        live["metadata"]["managedFields"] = json!([
+            {"manager": "pando", "operation": "Apply", "fieldsV1": {}},
+            {"manager": "karmada-controller-manager", "operation": "Update", "fieldsV1": {"f:metadata": {}}},
+        ]);
+        assert!(matches!(plan(&desired(), Seen::Found(&live)), MemberStep::Apply { convert: None, .. }));
+    }
+
     #[test]
     fn our_post_entry_is_converted_and_no_other() {
-        let conversion = managed_fields::conversion(&live()).unwrap();
-        assert_eq!(conversion.index, 1);
         assert_eq!(
-            conversion.patch,
+            conversion(&live()).unwrap().patch,
             json!([
                 {"op": "test", "path": "/metadata/resourceVersion", "value": "100"},
                 {"op": "replace", "path": "/metadata/managedFields/1/operation", "value": "Apply"},
@@ -315,8 +395,8 @@ mod conversions {
     #[test]
     fn after_the_first_apply_there_is_nothing_to_convert() {
         let applied = with(live(), "/metadata/managedFields/1/operation", json!("Apply"));
-        assert_eq!(managed_fields::conversion(&applied), None);
-        assert_eq!(managed_fields::conversion(&json!({"metadata": {}})), None);
+        assert_eq!(conversion(&applied), None);
+        assert_eq!(conversion(&json!({"metadata": {}})), None);
     }
 
     #[test]
@@ -325,17 +405,14 @@ mod conversions {
         both["metadata"]["managedFields"].as_array_mut().unwrap().push(json!(
             {"manager": "pando", "operation": "Apply", "fieldsV1": {"f:spec": {"f:paused": {}}}}
         ));
-        let mut patched = both.clone();
-        let patch: json_patch::Patch =
-            serde_json::from_value(managed_fields::conversion(&both).unwrap().patch).unwrap();
-        json_patch::patch(&mut patched, &patch).unwrap();
+        let patched = converted(&both, conversion(&both).unwrap());
         assert_eq!(
             patched["metadata"]["managedFields"].as_array().unwrap()[1..],
             [json!(
                 {"manager": "pando", "operation": "Apply", "fieldsV1": {"f:spec": {"f:paused": {}, "f:replicas": {}}}}
             )]
         );
-        assert_eq!(managed_fields::conversion(&patched), None);
+        assert_eq!(conversion(&patched), None);
     }
 }
 
@@ -350,7 +427,6 @@ mod releasing {
     fn what_is_provably_ours_is_deleted_with_both_preconditions() {
         let step = release(&desired(), Seen::Found(&live()), false);
         assert_eq!(step, ReleaseStep::Delete { uid: "member-uid".to_owned(), resource_version: "100".to_owned() });
-        assert!(!step.is_done());
     }
 
     #[test]
@@ -358,8 +434,7 @@ mod releasing {
         let failure = ReadFailure::new("x", "y");
         let unknown = release(&desired(), Seen::Unreadable(failure.clone()), false);
         assert_eq!(unknown, ReleaseStep::Wait(failure));
-        assert!(!unknown.is_done());
-        assert!(release(&desired(), Seen::Absent, false).is_done());
+        assert_eq!(release(&desired(), Seen::Absent, false), ReleaseStep::Gone);
     }
 
     #[test]
@@ -391,7 +466,8 @@ mod releasing {
         assert_eq!(stripped["metadata"]["labels"], json!({"app": "web"}));
         assert_eq!(stripped["metadata"]["annotations"], json!({}));
         assert_eq!(stripped["spec"]["replicas"], 5);
-        assert!(release(&desired(), Seen::Found(&stripped), true).is_done(), "releasing again does nothing");
+        let again = release(&desired(), Seen::Found(&stripped), true);
+        assert!(matches!(again, ReleaseStep::Leave { .. }), "releasing again does nothing: {again}");
     }
 
     #[test]

@@ -32,17 +32,13 @@ fn image_paths(object: &Value) -> Vec<String> {
     (0..containers).map(|position| format!("{pod}/containers/{position}/image")).collect()
 }
 
-/// `[registry/]repository[:tag|@digest]`. As in Karmada everything before the first slash is the registry.
+/// `[registry/]repository[:tag][@digest]`. As in Karmada everything before the first slash is the registry. Unlike there, a
+/// digest beside a tag stays: it is what pins the content, wherever that comes from.
 struct Image {
     registry: String,
     repository: String,
-    version: Version,
-}
-
-enum Version {
-    None,
-    Tag(String),
-    Digest(String),
+    tag: Option<String>,
+    digest: Option<String>,
 }
 
 impl Image {
@@ -65,12 +61,12 @@ impl Image {
         if repository.is_empty() || tag.is_some_and(|tag| !is_tag(tag)) {
             return None;
         }
-        let version = match (tag, digest) {
-            (Some(tag), _) => Version::Tag(tag.to_owned()),
-            (None, Some(digest)) => Version::Digest(digest.to_owned()),
-            (None, None) => Version::None,
-        };
-        Some(Self { registry: registry.to_owned(), repository: repository.to_owned(), version })
+        Some(Self {
+            registry: registry.to_owned(),
+            repository: repository.to_owned(),
+            tag: tag.map(str::to_owned),
+            digest: digest.map(str::to_owned),
+        })
     }
 
     fn change(&mut self, overrider: &ImageOverrider) -> Result<(), &'static str> {
@@ -88,14 +84,12 @@ impl Image {
                 }
             }
             ImageComponent::Tag => {
-                let text = match &self.version {
-                    Version::None => changed(""),
-                    Version::Tag(text) | Version::Digest(text) => changed(text),
-                };
-                self.version = match text.as_str() {
-                    "" => Version::None,
-                    tag if is_tag(tag) => Version::Tag(text),
-                    digest if is_digest(digest) => Version::Digest(text),
+                // The digest of another tag would pin the old content: one of the two is left.
+                let text = changed(self.tag.as_deref().or(self.digest.as_deref()).unwrap_or_default());
+                (self.tag, self.digest) = match text.as_str() {
+                    "" => (None, None),
+                    tag if is_tag(tag) => (Some(text), None),
+                    digest if is_digest(digest) => (None, Some(text)),
                     _ => return Err("the result is neither a tag nor a digest"),
                 };
             }
@@ -110,10 +104,12 @@ impl std::fmt::Display for Image {
             write!(f, "{}/", self.registry)?;
         }
         f.write_str(&self.repository)?;
-        match &self.version {
-            Version::None => Ok(()),
-            Version::Tag(tag) => write!(f, ":{tag}"),
-            Version::Digest(digest) => write!(f, "@{digest}"),
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        match &self.digest {
+            Some(digest) => write!(f, "@{digest}"),
+            None => Ok(()),
         }
     }
 }

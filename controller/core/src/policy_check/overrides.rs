@@ -1,6 +1,6 @@
 //! Rules for OverridePolicies and ClusterOverridePolicies.
 
-use pando_api::policy::{OverrideSpec, OverriderOperator, Overriders};
+use pando_api::policy::{OverrideSpec, OverriderOperator, Overriders, ResourceSelector};
 
 use crate::selector::{self, Labels};
 
@@ -43,6 +43,11 @@ pub fn invalid_overrides(spec: &OverrideSpec, namespace: Option<&str>) -> Vec<In
         found.extend(invalid_overriders(&rule.overriders, &format!("{path}.overriders")));
     }
     found
+}
+
+/// Whether a resource selector of an override policy keeps all rules. `namespace` is that of an OverridePolicy.
+pub(crate) fn is_sound_selector(selector: &ResourceSelector, namespace: Option<&str>) -> bool {
+    invalid_selector(selector, "").is_empty() && foreign_namespace(selector, namespace, "").is_none()
 }
 
 fn invalid_overriders(overriders: &Overriders, path: &str) -> Vec<Invalid> {

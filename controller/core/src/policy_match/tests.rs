@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{
     Cause, Claim, Ignored, Labels, Marks, NamespacePattern, PolicyFacts, PolicyRef, Skipped, Specificity,
-    TemplateFacts, applies_now, claim, claimed_by, concerns,
+    TemplateFacts, applies_now, claim, claimed_by,
 };
 
 /// Deployment default/web with label app=web.
@@ -340,22 +340,6 @@ fn a_lazy_policy_waits_for_the_template() {
     assert!(applies_now(true, Cause::Template) && !applies_now(true, Cause::Federation));
 }
 
-#[test]
-fn a_changed_policy_concerns_what_it_has_and_what_it_selects() {
-    let spec = format!("{{resourceSelectors: [{BY_NAME}], placement: {{}}}}");
-    let spec: pando_api::policy::PropagationSpec = serde_yaml::from_str(&spec).unwrap();
-    let mine = reference("pp default/mine");
-    let facts =
-        PolicyFacts { policy: mine.clone(), selectors: &spec.resource_selectors, priority: 0, is_deleting: false };
-    let other = TemplateFacts { name: "other".to_owned(), ..web() };
-
-    assert!(concerns(&mine, Some(&facts), &web()), "it could take it");
-    assert!(!concerns(&mine, Some(&facts), &other), "it selects something else");
-    assert!(concerns(&mine, Some(&facts), &claimed(other.clone(), &mine)), "it has it and selects it no longer");
-    assert!(concerns(&mine, None, &claimed(other, &mine)), "it had it and is gone");
-    assert!(!concerns(&mine, None, &web()), "it is gone and never had it");
-}
-
 fn any_policy() -> impl Strategy<Value = Policy> {
     let who = prop::sample::select(vec!["pp default/a", "pp default/b", "pp other/c", "cpp a", "cpp b", "cpp c"]);
     let what = prop::sample::select(vec![BY_KIND, BY_LABEL, BY_NAME, "{apiVersion: v1, kind: ConfigMap}"]);
@@ -447,7 +431,11 @@ proptest! {
             let again = claim_of(&template, &policies);
             prop_assert!(!carry_out(&mut template, &again), "{claim}, then {again}");
 
-            prop_assert_eq!(template.claimed_by(), claim.policy().cloned(), "after {:?}", event);
+            let owner = match claim {
+                Claim::Keep(policy) | Claim::Take { by: policy, .. } => Some(policy),
+                Claim::Ignore(_) | Claim::Release(_) | Claim::Waiting => None,
+            };
+            prop_assert_eq!(template.claimed_by(), owner, "after {:?}", event);
             let mut unclaimed = template.clone();
             Marks::none().put_on(&mut unclaimed.labels, &mut unclaimed.annotations);
             let is_wanted = claim_of(&unclaimed, &policies) != Claim::Waiting;

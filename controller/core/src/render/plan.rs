@@ -10,7 +10,7 @@ use pando_api::{
     conditions,
     names::{ClusterName, ExecutionNamespace},
     policy::PurgeMode,
-    work::{GracefulEvictionTask, ResourceHealth, Work},
+    work::{GracefulEvictionTask, ResourceBindingStatus, ResourceHealth, Work},
 };
 
 use super::{Action, Binding, Fault, MAX_WORK_BYTES, RenderInput, WorkStep, WorksPlan, existing, work};
@@ -62,10 +62,35 @@ pub fn plan(input: &RenderInput<'_>) -> WorksPlan {
     }
     for (cluster, found) in &place.strays {
         let why = "it is not the template's Work".to_owned();
-        releases.push(release(input, cluster.clone(), Arc::clone(found), why));
+        releases.push(Leftover { cluster: cluster.clone(), found: Arc::clone(found), why });
     }
-    plan.steps.extend(releases);
+    let waits = make_before_break(&plan);
+    let steps = releases.into_iter().map(|Leftover { cluster, found, why }| match waits {
+        Some(waits) if !may_break(input, &place, &cluster) && found.metadata.deletion_timestamp.is_none() => {
+            keep(&cluster, found, waits.to_owned())
+        }
+        _ => release(input, cluster, found, why),
+    });
+    plan.steps.extend(steps);
     plan
+}
+
+/// A Work in a cluster that is no target any more, on its way out.
+struct Leftover {
+    cluster: ClusterName,
+    found: Arc<Work>,
+    why: String,
+}
+
+/// Why the releases of a move wait, if they do: some target does not get its Work now.
+fn make_before_break(plan: &WorksPlan) -> Option<&'static str> {
+    let is_held = plan.steps.iter().any(|step| matches!(step.action, Action::Hold));
+    (is_held || !plan.faults.is_empty()).then_some("another cluster has to get its Work first")
+}
+
+/// Whether a Work goes even though its replacement is not there: somebody asked for that in so many words.
+fn may_break(input: &RenderInput<'_>, place: &Place, cluster: &ClusterName) -> bool {
+    place.leaving.contains(cluster) || input.clusters.get(cluster).is_none_or(|facts| facts.is_deleting)
 }
 
 /// Releases every Work of a binding: it is being deleted, or its template is not propagated any more.
@@ -185,17 +210,17 @@ fn surplus(
     cluster: ClusterName,
     found: Arc<Work>,
     steps: &mut Vec<WorkStep>,
-    releases: &mut Vec<WorkStep>,
+    releases: &mut Vec<Leftover>,
 ) {
     if place.leaving.contains(&cluster) {
-        releases.push(release(input, cluster, found, "evicted directly".to_owned()));
+        releases.push(Leftover { cluster, found, why: "evicted directly".to_owned() });
     } else if evictions(&input.binding).any(|task| task.from_cluster == cluster.as_ref()) {
         steps.push(keep(&cluster, found, eviction_waits(&input.binding)));
     } else if !is_scheduled(&input.binding) {
         let why = "the binding has no clusters and is not scheduled: nothing is released on doubt";
         steps.push(keep(&cluster, found, why.to_owned()));
     } else {
-        releases.push(release(input, cluster, found, "not a target any more".to_owned()));
+        releases.push(Leftover { cluster, found, why: "not a target any more".to_owned() });
     }
 }
 
@@ -227,12 +252,17 @@ fn is_direct(task: &GracefulEvictionTask) -> bool {
     task.purge_mode == Some(PurgeMode::Directly)
 }
 
-/// Clusters, or a scheduler that says "none" in so many words. An empty list alone may be a binding that nobody has
-/// looked at yet.
+/// Clusters, or a scheduler that says "none" in so many words of this very generation. An empty list alone may be a
+/// binding that nobody has looked at yet, or one that fits no cluster: then what runs stays.
 fn is_scheduled(binding: &Binding<'_>) -> bool {
-    let conditions = binding.status.map(|status| status.conditions.as_slice()).unwrap_or_default();
-    !binding.spec.clusters.is_empty()
-        || conditions.iter().any(|condition| condition.type_ == conditions::SCHEDULED && condition.status == "True")
+    let says_so = |status: &ResourceBindingStatus| {
+        status.scheduler_observed_generation == binding.generation && conditions_are_true(status)
+    };
+    !binding.spec.clusters.is_empty() || binding.status.is_some_and(says_so)
+}
+
+fn conditions_are_true(status: &ResourceBindingStatus) -> bool {
+    status.conditions.iter().any(|condition| condition.type_ == conditions::SCHEDULED && condition.status == "True")
 }
 
 fn eviction_waits(binding: &Binding<'_>) -> String {

@@ -18,6 +18,7 @@ use crate::{
     manifest::{Manifest, Template},
     overrides::{AppliedOverrides, Selected},
     ownership::{self, Record},
+    scheduler,
 };
 
 /// Records of applied overrides beyond this size are cut to the names of the policies: all annotations of an object
@@ -34,8 +35,7 @@ pub(super) fn name(template: &Template) -> String {
 pub(super) fn render(input: &RenderInput<'_>, cluster: &ClusterFacts, replicas: Option<i32>) -> Result<Work, Fault> {
     let RenderInput { federation, binding, template, overrides, .. } = *input;
     let mut manifest = template.manifest.clone();
-    let is_workload = binding.spec.replicas > 0 || binding.spec.replica_requirements.is_some();
-    if let Some(count) = replicas.filter(|_| is_workload) {
+    if let Some(count) = replicas.filter(|_| scheduler::is_workload(binding.spec)) {
         interpreter::revise_replicas(&mut manifest, count);
     }
     let (mut manifest, applied) = overridden(overrides, manifest, cluster)?;

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use pando_api::{
-    cluster::Cluster,
-    names::{ClusterName, InvalidName},
-};
+use pando_api::{cluster::Cluster, names::ClusterName};
 
 use crate::cluster_facts::ClusterFacts;
 
@@ -15,20 +12,12 @@ use crate::cluster_facts::ClusterFacts;
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     clusters: BTreeMap<ClusterName, ClusterFacts>,
-    refused: Vec<InvalidName>,
 }
 
 impl Snapshot {
-    /// From `Cluster` objects. Those whose name no member can have are left out and listed by [`Snapshot::refused`].
+    /// From `Cluster` objects. Those whose name no member can have are left out.
     pub fn of_clusters<C: AsRef<Cluster>>(clusters: impl IntoIterator<Item = C>) -> Self {
-        let mut snapshot = Self::default();
-        for cluster in clusters {
-            match ClusterFacts::of(cluster.as_ref()) {
-                Ok(facts) => drop(snapshot.clusters.insert(facts.name.clone(), facts)),
-                Err(refusal) => snapshot.refused.push(refusal),
-            }
-        }
-        snapshot
+        clusters.into_iter().filter_map(|cluster| ClusterFacts::of(cluster.as_ref()).ok()).collect()
     }
 
     /// The clusters, by name.
@@ -53,17 +42,10 @@ impl Snapshot {
     pub fn is_empty(&self) -> bool {
         self.clusters.is_empty()
     }
-
-    /// Cluster objects left out because of their name.
-    #[must_use]
-    pub fn refused(&self) -> &[InvalidName] {
-        &self.refused
-    }
 }
 
 impl FromIterator<ClusterFacts> for Snapshot {
     fn from_iter<I: IntoIterator<Item = ClusterFacts>>(clusters: I) -> Self {
-        let clusters = clusters.into_iter().map(|facts| (facts.name.clone(), facts)).collect();
-        Self { clusters, refused: Vec::new() }
+        Self { clusters: clusters.into_iter().map(|facts| (facts.name.clone(), facts)).collect() }
     }
 }

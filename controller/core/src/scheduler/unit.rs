@@ -133,6 +133,6 @@ pub(crate) fn strategy(placement: &Placement) -> Strategy<'_> {
 
 /// Whether replicas mean something for this binding: it has some, or says what one needs. With several components there
 /// is no one number to divide; such a unit goes whole to every selected cluster.
-pub(super) fn is_workload(spec: &ResourceBindingSpec) -> bool {
+pub(crate) fn is_workload(spec: &ResourceBindingSpec) -> bool {
     (spec.replicas > 0 || spec.replica_requirements.is_some()) && spec.components.len() <= 1
 }

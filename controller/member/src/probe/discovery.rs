@@ -13,6 +13,11 @@ use crate::link::Member;
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
                           application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json";
 
+/// Where the versions of the core group are listed.
+const CORE: &str = "/api";
+/// Where all other groups are listed.
+const GROUPS: &str = "/apis";
+
 /// A kind as a member serves it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Kind {
@@ -38,7 +43,8 @@ pub struct GroupVersion {
 pub struct Discovered {
     /// The groups that answered.
     pub group_versions: Vec<GroupVersion>,
-    /// Group versions (or paths) whose kinds could not be read: what is known of them stays valid.
+    /// Group versions whose kinds could not be read (`/api`: the core group's, `/apis`: those of all other groups): what is
+    /// known of them stays valid.
     pub missing: Vec<String>,
 }
 
@@ -59,13 +65,20 @@ impl Discovered {
         Some((resource, found.namespaced))
     }
 
+    /// Could nobody say this time which kinds are in this group version? Then what was known of it stays valid.
+    #[must_use]
+    pub fn is_unread(&self, group_version: &str) -> bool {
+        let root = if group_version.contains('/') { GROUPS } else { CORE };
+        self.missing.iter().any(|missing| missing == group_version || missing == root)
+    }
+
     /// Fills the groups that did not answer from an earlier look: a broken aggregated API makes nothing disappear.
     #[must_use]
     pub fn or_from(mut self, earlier: &Discovered) -> Self {
         for old in &earlier.group_versions {
-            let group = old.group_version.split_once('/').map_or("", |(group, _)| group);
-            let unread = self.missing.iter().any(|missing| *missing == old.group_version || missing == group);
-            if unread && !self.group_versions.iter().any(|version| version.group_version == old.group_version) {
+            if self.is_unread(&old.group_version)
+                && !self.group_versions.iter().any(|version| version.group_version == old.group_version)
+            {
                 self.group_versions.push(old.clone());
             }
         }
@@ -77,7 +90,7 @@ impl Discovered {
 pub(super) async fn discover(ctx: &Ctx, member: &Member) -> Discovered {
     let mut groups = BTreeMap::new();
     let mut missing = Vec::new();
-    for root in ["/api", "/apis"] {
+    for root in [CORE, GROUPS] {
         let body = match get(ctx, member, root, AGGREGATED).await {
             Ok(body) => body,
             Err(fault) => {
@@ -90,7 +103,7 @@ pub(super) async fn discover(ctx: &Ctx, member: &Member) -> Discovered {
             Ok(list) if body_is_aggregated(&body) => {
                 list.items.into_iter().for_each(|group| aggregated(group, &mut groups, &mut missing))
             }
-            _ => group_by_group(ctx, member, &body, &mut groups, &mut missing).await,
+            _ => group_by_group(ctx, member, root, &body, &mut groups, &mut missing).await,
         }
     }
     let group_versions = groups.into_iter().map(|(group_version, mut kinds): (String, Vec<Kind>)| {
@@ -134,6 +147,7 @@ fn aggregated(group: APIGroupDiscovery, groups: &mut BTreeMap<String, Vec<Kind>>
 async fn group_by_group(
     ctx: &Ctx,
     member: &Member,
+    root: &str,
     body: &[u8],
     groups: &mut BTreeMap<String, Vec<Kind>>,
     missing: &mut Vec<String>,
@@ -144,7 +158,7 @@ async fn group_by_group(
     } else if let Ok(core) = serde_json::from_slice::<APIVersions>(body) {
         versions.extend(core.versions);
     } else {
-        missing.push("/apis".to_owned());
+        missing.push(root.to_owned());
     }
     for group_version in versions {
         let path = if group_version.contains('/') {

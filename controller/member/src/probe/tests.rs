@@ -70,12 +70,68 @@ async fn a_thorough_probe_learns_version_identity_and_kinds() {
         path => (200, aggregated(path).to_string()),
     });
     let found = probe(root.ctx(), &member, true).await;
-    assert_eq!((found.kubernetes_version.as_deref(), found.identity.as_deref()), (Some("v1.36.4"), Some("cluster-7")));
+    assert_eq!(found.kubernetes_version.as_deref(), Some("v1.36.4"));
+    assert_eq!(found.identity, Identity::Uid("cluster-7".into()));
     let discovered = found.discovered.unwrap();
     assert_eq!(discovered.missing, ["metrics.k8s.io/v1beta1"]);
     let (resource, namespaced) = discovered.resource("apps/v1", "Deployment").unwrap();
     assert_eq!((resource.plural.as_str(), namespaced), ("deployments", true));
     assert!(!discovered.resource("v1", "Namespace").unwrap().1);
+}
+
+#[tokio::test]
+async fn an_identity_that_cannot_be_read_is_not_an_answer() {
+    let root = Scope::root("test");
+    let asked = |code: u16, body: &'static str| {
+        let root = &root;
+        async move {
+            let member = member(root, move |path, _| match path {
+                "/readyz" => (200, "ok".into()),
+                "/api/v1/namespaces/kube-system" => (code, body.into()),
+                _ => (404, "404 page not found".into()),
+            });
+            probe(root.ctx(), &member, true).await.identity
+        }
+    };
+    assert!(matches!(asked(403, r#"{"reason":"Forbidden","message":"no"}"#).await, Identity::Unread(_)));
+    assert!(matches!(asked(503, "{}").await, Identity::Unread(_)));
+    assert!(matches!(asked(200, "hello").await, Identity::Unread(_)));
+    assert!(matches!(asked(200, r#"{"metadata":{"name":"kube-system","uid":""}}"#).await, Identity::Unread(_)));
+}
+
+#[tokio::test]
+async fn a_member_that_hides_its_health_is_asked_who_it_is() {
+    let root = Scope::root("test");
+    let member = member(&root, |path, _| match path {
+        "/readyz" => (403, r#"{"reason":"Forbidden","message":"no"}"#.into()),
+        "/api/v1/namespaces/kube-system" => (200, r#"{"metadata":{"name":"kube-system","uid":"cluster-7"}}"#.into()),
+        path => (200, aggregated(path).to_string()),
+    });
+    let found = probe(root.ctx(), &member, true).await;
+    assert!(matches!(found.health, Health::Forbidden(_)));
+    assert_eq!(found.identity, Identity::Uid("cluster-7".into()));
+    assert!(found.discovered.is_some());
+    assert_eq!(probe(root.ctx(), &member, false).await.identity, Identity::Unasked);
+}
+
+#[tokio::test]
+async fn a_root_that_does_not_answer_leaves_all_below_it_unread() {
+    let root = Scope::root("test");
+    let member = member(&root, |path, _| match path {
+        "/readyz" => (200, "ok".into()),
+        "/apis" => (503, "{}".into()),
+        path => (200, aggregated(path).to_string()),
+    });
+    let found = probe(root.ctx(), &member, true).await.discovered.unwrap();
+    let kind = Kind { name: "deployments".into(), kind: "Deployment".into(), namespaced: true };
+    let version = |name: &str| GroupVersion { group_version: name.into(), kinds: vec![kind.clone()] };
+    let earlier = Discovered { group_versions: vec![version("apps/v1"), version("v1beta1")], missing: vec![] };
+    let merged = found.or_from(&earlier);
+    let names: Vec<_> = merged.group_versions.iter().map(|found| found.group_version.as_str()).collect();
+    assert_eq!(names, ["apps/v1", "v1"], "a core version that is not listed any more goes, an unread group stays");
+    assert!(merged.is_unread("apps/v1") && !merged.is_unread("v1"));
+    let core = Discovered { group_versions: vec![], missing: vec!["/api".into()] };
+    assert!(core.is_unread("v1") && !core.is_unread("apps/v1"));
 }
 
 #[tokio::test]

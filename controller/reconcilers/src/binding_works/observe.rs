@@ -14,7 +14,8 @@ use pando_core::render::{Binding, NotRenderable, RenderInput};
 use pando_runtime::store::Key;
 use serde_json::json;
 
-use crate::env::{Env, WORKS_BY_BINDING};
+use crate::env::{Env, WORKS_BY_BINDING, full_name};
+use crate::error::Error;
 use crate::template::TemplateKey;
 
 /// One binding with everything that decides about its Works.
@@ -29,7 +30,7 @@ pub(super) struct Observed {
 }
 
 /// `None` when there is nothing to render: no such binding, or no template for one that is not being deleted.
-pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, InvalidManifest> {
+pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, Error> {
     let stores = &env.stores;
     let Some(binding) = stores.bindings.get(key) else { return Ok(None) };
     let resource = &binding.spec.resource;
@@ -40,10 +41,13 @@ pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, InvalidM
         _ => return Ok(None),
     };
     let id = binding.metadata.labels.as_ref().and_then(|labels| labels.get(labels::BINDING_PERMANENT_ID));
-    let mut works = id.map(|id| stores.works.by_index(WORKS_BY_BINDING, id)).unwrap_or_default();
+    let mut works = stores.works.by_index(WORKS_BY_BINDING, &full_name(&resource.namespace, &key.name));
+    works.extend(id.map(|id| stores.works.by_index(WORKS_BY_BINDING, id)).unwrap_or_default());
+    works.sort_by_key(|work| Key::of(&work.metadata));
+    works.dedup_by_key(|work| Key::of(&work.metadata));
     let clusters: BTreeMap<_, _> = stores
         .clusters
-        .list(None)
+        .complete(None)?
         .iter()
         .filter_map(|cluster| ClusterFacts::of(cluster).ok())
         .map(|facts| (facts.name.clone(), facts))
@@ -61,10 +65,10 @@ pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, InvalidM
     Ok(Some(Observed {
         works,
         template,
-        policies: stores.overrides.list(Some(&resource.namespace)),
-        cluster_policies: stores.cluster_overrides.list(None),
+        policies: stores.overrides.complete(Some(&resource.namespace))?,
+        cluster_policies: stores.cluster_overrides.complete(None)?,
         clusters,
-        works_complete: stores.works.is_synced(),
+        works_complete: stores.works.complete(None).is_ok(),
         binding,
     }))
 }

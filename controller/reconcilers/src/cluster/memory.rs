@@ -16,8 +16,8 @@ pub(super) struct Memory(Mutex<BTreeMap<ClusterName, Facts>>);
 /// What is remembered of one cluster.
 #[derive(Default)]
 pub(super) struct Facts {
-    /// The execution namespace was there.
-    pub(super) namespace: bool,
+    /// When the execution namespace was last seen to be there.
+    pub(super) namespace: Option<Instant>,
     /// When the secret was last read, and how often a probe has failed since.
     pub(super) secret_read: Option<Instant>,
     /// The last probe failed: the credentials may have changed.

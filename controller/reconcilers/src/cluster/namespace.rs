@@ -7,7 +7,7 @@ use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
 use pando_api::cluster::Cluster;
 use pando_api::names::ClusterName;
 use pando_api::{events, labels, managers};
-use pando_context::{Ctx, Kind};
+use pando_context::{Ctx, Instant, Kind};
 use pando_core::next::Next;
 use pando_runtime::events::Level;
 
@@ -19,6 +19,9 @@ static CALL: Kind = Kind::new("call");
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How soon a namespace of a former life of the cluster is looked at again.
 const RECHECK: Duration = Duration::from_secs(1);
+
+/// How long a namespace that was seen is taken to be there: somebody may delete it by hand.
+const SEEN_AGE: Duration = Duration::from_secs(60);
 
 /// How the namespace is.
 pub(super) enum Found {
@@ -32,13 +35,13 @@ pub(super) enum Found {
 
 /// Makes sure that the namespace is there. `Some`: not yet, look again then.
 pub(super) async fn ensure(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &Cluster) -> Result<Option<Next>, Error> {
-    if env.memory.of(name, |facts| facts.namespace) {
+    if env.memory.of(name, |facts| facts.namespace.is_some_and(|seen| seen.elapsed() < SEEN_AGE)) {
         return Ok(None);
     }
     // Read first: at a restart the namespace is there, and a refused POST would be a write in a steady state.
     match find(ctx, env, name).await? {
         Found::Active(_) => {
-            env.memory.of(name, |facts| facts.namespace = true);
+            env.memory.of(name, |facts| facts.namespace = Some(Instant::now()));
             return Ok(None);
         }
         // The same name was joined before, and that life is still going.
@@ -68,7 +71,7 @@ pub(super) async fn ensure(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &C
             return Err(error);
         }
     }
-    env.memory.of(name, |facts| facts.namespace = true);
+    env.memory.of(name, |facts| facts.namespace = Some(Instant::now()));
     Ok(None)
 }
 

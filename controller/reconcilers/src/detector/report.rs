@@ -1,21 +1,29 @@
-//! What the detector tells: the scheduling outcome to arrow 6, events to people.
+//! What the detector tells: the scheduling outcome to arrow 6, the template to arrow 3, events to people.
 
-use pando_core::detect::Plan;
+use pando_core::detect::{self, BindingStep, Plan};
 
 use super::observe::Observed;
 use crate::env::Env;
 use crate::events;
 
-/// Hands the outcome over and tells people, once the writes are through.
-pub(super) fn template(env: &Env, observed: &Observed, plan: &Plan, written: bool) {
-    if !written {
-        return;
-    }
+/// Hands the outcome to arrow 6, before anything is written.
+pub(super) fn outcome(env: &Env, observed: &Observed, plan: &Plan) {
     if let Some(scheduling) = &plan.scheduling {
         env.scheduled(&observed.binding_key, scheduling);
     }
-    let template = events::of_template(&observed.template);
+}
+
+/// The writes are through: arrow 3 may render the template, unless it is held, and people are told.
+pub(super) fn carried_out(env: &Env, observed: &Observed, plan: &Plan) {
+    let is_held = plan.scheduling.as_ref().is_some_and(detect::is_hold);
+    let has_binding = observed.binding.is_some() || !matches!(plan.binding, BindingStep::Keep);
+    if has_binding && !is_held {
+        env.queues.works.add(observed.binding_key.clone());
+    }
+    let template = &observed.template;
+    env.contents.carried_out(template.key(), template.authored_hash.clone());
+    let about = events::of_template(template);
     for notice in &plan.notices {
-        events::tell(env, &template, notice);
+        events::tell(env, &about, notice);
     }
 }

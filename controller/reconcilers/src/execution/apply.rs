@@ -120,12 +120,15 @@ impl One<'_> {
         seen: &Seen<(Live, Value)>,
     ) -> std::result::Result<(Live, &'static str), fault::Error> {
         let (gateway, term, target) = (self.agent.gateway(), self.agent.term(), &self.target);
+        let mut converted = None;
         if let Some(convert) = convert {
-            let converted = gateway.convert(self.ctx, term, target, &convert.patch).await?;
+            let live = gateway.convert(self.ctx, term, target, &convert.patch).await?;
             // The conversion itself made a new version; a guard on the old one would always fail.
-            if let Some(version) = body.pointer_mut("/metadata/resourceVersion") {
-                *version = converted.meta().resource_version.clone().unwrap_or_default().into();
+            let version = Value::from(live.meta().resource_version.clone().unwrap_or_default());
+            if let Some(guard) = body.pointer_mut("/metadata/resourceVersion") {
+                guard.clone_from(&version);
             }
+            converted = Some(version);
         }
         match gateway.apply(self.ctx, term, target, &body).await {
             Ok(live) => Ok((live, "applied")),
@@ -134,7 +137,11 @@ impl One<'_> {
                 let Seen::Found((_, live)) = seen else {
                     return Err(self.gone());
                 };
-                gateway.replace(self.ctx, term, target, &replacement(body, live)).await.map(|live| (live, "replaced"))
+                let mut whole = replacement(body, live);
+                if let Some(version) = converted {
+                    whole["metadata"]["resourceVersion"] = version;
+                }
+                gateway.replace(self.ctx, term, target, &whole).await.map(|live| (live, "replaced"))
             }
             Err(error) => Err(error),
         }

@@ -22,6 +22,8 @@ struct World {
     hub: Server,
     member: Server,
     entry: Arc<Entry>,
+    /// Routes changes of Works as long as somebody holds it.
+    _agents: Agents,
 }
 
 impl World {
@@ -53,7 +55,7 @@ impl World {
         root.ctx().spawn(&STATE, |ctx| async move { (ctx.cancelled().await, registry) }).detach();
         agents.start(&entry);
         entry.set_state(State::Connected);
-        let world = Self { root, hub, member, entry };
+        let world = Self { root, hub, member, entry, _agents: agents };
         world.rest().await;
         world
     }
@@ -119,6 +121,32 @@ async fn a_config_map_costs_one_member_write_and_one_status_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_object_of_a_watched_kind_needs_no_read() {
+    let world = World::with_config().await;
+    world.member.writes();
+    let mut other = config(json!({}));
+    other["metadata"]["name"] = json!("other");
+    let mut theirs = other.clone();
+    theirs["data"] = json!({"a": "theirs"});
+    world.member.put("/api/v1/namespaces/shop/configmaps/other", theirs);
+    world.wants("other", other).await;
+    assert_eq!(
+        world.member.writes(),
+        ["CREATE /api/v1/namespaces/shop/configmaps 409"],
+        "the POST itself finds the stranger"
+    );
+    world.root.ctx().sleep(Duration::from_secs(120)).await.unwrap();
+    assert_eq!(world.member.writes(), nothing(), "from then on it is looked at, not posted");
+}
+
+#[tokio::test(start_paused = true)]
+async fn detaching_a_member_leaves_nothing_of_it_though_its_actor_is_still_known() {
+    let world = World::with_config().await;
+    let stopped = world.root.stop(pando_context::Reason::shutdown("test"), Duration::from_secs(5)).await;
+    assert!(stopped.is_ok(), "{stopped:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_restart_with_nothing_changed_writes_nothing() {
     let world = World::with_config().await.restart().await;
     world.rest().await;
@@ -155,7 +183,8 @@ async fn a_field_edited_by_hand_is_put_back_and_a_field_of_others_stays() {
 #[tokio::test(start_paused = true)]
 async fn an_object_deleted_by_hand_is_back_with_one_write() {
     let world = World::with_config().await;
-    (world.member.writes(), world.hub.writes());
+    world.member.writes();
+    world.hub.writes();
     world.member.delete(CONFIG);
     world.rest().await;
     assert_eq!(world.member.writes(), ["CREATE /api/v1/namespaces/shop/configmaps"]);
@@ -177,7 +206,7 @@ async fn an_object_without_our_label_is_not_ours_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_of_somebody_else_is_left_alone_and_never_posted_again() {
+async fn an_object_of_somebody_else_is_left_alone_without_a_write() {
     let world = World::new().await;
     world
         .member
@@ -187,7 +216,7 @@ async fn an_object_of_somebody_else_is_left_alone_and_never_posted_again() {
     world.member.put(CONFIG, theirs);
     let before = world.member.get(CONFIG);
     world.wants("settings", config(json!({"a": "ours"}))).await;
-    assert_eq!(world.member.writes(), ["CREATE /api/v1/namespaces/shop/configmaps 409"]);
+    assert_eq!(world.member.writes(), nothing());
     world.root.ctx().sleep(Duration::from_secs(120)).await.unwrap();
     assert_eq!((world.member.writes(), world.member.get(CONFIG)), (nothing(), before));
     let world = world.restart().await;
@@ -261,7 +290,8 @@ async fn a_suspended_work_is_not_dispatched_and_says_so() {
 #[tokio::test(start_paused = true)]
 async fn a_lost_member_keeps_its_works_and_gets_them_when_it_is_back() {
     let world = World::with_config().await;
-    (world.member.writes(), world.hub.writes());
+    world.member.writes();
+    world.hub.writes();
     world.member.silence(true);
     world.entry.set_state(State::Lost { cause: "no answer".into() });
     world.hub.edit(&format!("{WORKS}/settings"), |work| {

@@ -50,6 +50,8 @@
 
 mod graves;
 mod list;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -149,3 +149,26 @@ fn versions_are_numbers_or_faults() {
     store.written(object);
     assert!(store.is_empty());
 }
+
+#[test]
+fn a_decision_over_all_objects_waits_for_the_first_list_and_for_readable_objects() {
+    let observed = |name: &str, revision, value: Result<ConfigMap, String>| Observed {
+        key: key(name),
+        uid: Uid::from(name),
+        revision: Revision(revision),
+        value: value.map(Arc::new),
+    };
+    let store = store();
+    store.written(config_map("a", 1, "red"));
+    assert!(store.complete(None).is_err(), "there may be more");
+    store.list_begins();
+    store.listed(observed("a", 1, Ok(config_map("a", 1, "red"))));
+    store.listed(observed("b", 2, Err("not a config map".to_owned())));
+    store.list_ends();
+    assert_eq!(names(&store.list(None)), ["a"]);
+    let refused = store.complete(Some("n")).unwrap_err();
+    assert!(refused.to_string().ends_with("ConfigMap n/b: not a config map"), "{refused}");
+    assert_eq!(names(&store.complete(Some("m")).unwrap()), [] as [&str; 0], "another namespace is not concerned");
+    store.applied(observed("b", 3, Ok(config_map("b", 3, "red"))));
+    assert_eq!(names(&store.complete(Some("n")).unwrap()), ["a", "b"]);
+}

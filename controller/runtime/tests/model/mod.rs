@@ -80,6 +80,8 @@ pub(crate) struct World {
     replies: Vec<Reply>,
     gets: Vec<Get>,
     feed: Feed,
+    /// What the feed has said, taken alone.
+    told: BTreeMap<Name, Content>,
     table: Table<Content>,
     /// What the changes add up to.
     mirror: BTreeMap<Name, Content>,
@@ -127,6 +129,7 @@ impl World {
             replies: Vec::new(),
             gets: Vec::new(),
             feed: Feed::Idle,
+            told: BTreeMap::new(),
             table: Table::new(),
             mirror: BTreeMap::new(),
             newest: BTreeMap::new(),
@@ -286,6 +289,7 @@ impl World {
         let listed: BTreeSet<Serial> = items.iter().map(|item| item.uid).collect();
         self.gone.extend(self.at_init.difference(&listed));
         self.feed = Feed::Watching { next: self.log.partition_point(|event| event.revision <= at) };
+        self.told = items.iter().map(|item| (item.name, *item)).collect();
         let outcome = self.table.list_ends();
         assert_eq!(outcome.verdict, Verdict::Accepted, "a server that never went back is taken for one that did");
         self.take(outcome);
@@ -312,6 +316,16 @@ impl World {
         assert_eq!(outcome.verdict, Verdict::Accepted, "an event in its order is news: {event:?}");
         self.take(outcome);
         assert_eq!(self.table.progress(), Revision(event.revision));
+        if event.deleted {
+            self.told.remove(&event.name);
+        } else {
+            self.told.insert(event.name, content);
+        }
+        for (name, shown) in self.mirror.iter().filter(|(_, shown)| shown.revision <= event.revision) {
+            let told = self.told.get(name);
+            let unreadable = told.is_some_and(|told| told.uid == shown.uid && !self.readable(told.revision));
+            assert!(unreadable || told == Some(shown), "the feed has passed {shown:?} and has told {told:?}");
+        }
     }
 
     fn relist(&mut self) {

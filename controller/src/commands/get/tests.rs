@@ -118,3 +118,23 @@ fn a_name_that_does_not_exist_is_an_error() {
     assert!(missing.to_string().starts_with("clusters \"xx\" not found"), "{missing}");
     assert_eq!(named("clusters", clusters, &["bj-prod".into()]).unwrap().len(), 1);
 }
+
+#[test]
+fn a_binding_of_all_namespaces_must_be_in_one_of_the_two_lists() {
+    let namespaced = vec![binding("default", "web-deployment", json!([]), "True")];
+    let wide: ClusterResourceBinding = serde_json::from_value(json!({
+        "apiVersion": "work.karmada.io/v1alpha2", "kind": "ClusterResourceBinding", "metadata": {"name": "reader-clusterrole"},
+        "spec": {"resource": {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "name": "reader"}},
+    }))
+    .unwrap();
+    let found = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let found = named_in_either("bindings", namespaced.clone(), vec![wide.clone()], &names);
+        found.map(|(namespaced, wide)| (namespaced.len(), wide.len()))
+    };
+    assert_eq!(found(&[]).unwrap(), (1, 1));
+    assert_eq!(found(&["reader-clusterrole"]).unwrap(), (0, 1));
+    assert_eq!(found(&["web-deployment", "reader-clusterrole"]).unwrap(), (1, 1));
+    let missing = found(&["web-deployment", "xx"]).unwrap_err().to_string();
+    assert_eq!(missing, "bindings \"xx\" not found; `pando get bindings -A` lists what there is");
+}

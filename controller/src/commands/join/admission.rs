@@ -1,6 +1,9 @@
-//! May this cluster join under this name? Decided from what is joined already, without a request.
+//! May this cluster join under this name? Decided without a request, from what is joined already and
+//! what the member holds.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt as _;
+use pando_api::annotations;
 use pando_api::cluster::{Cluster, SyncMode};
 use pando_api::names::ClusterName;
 
@@ -59,19 +62,46 @@ pub(crate) enum Refusal {
         /// The name asked for.
         name: String,
     },
-    /// The member holds an account of this name made by another federation.
+    /// The member holds objects under our names that someone else made and may be using.
     #[error(
-        "another federation ({federation}) already uses this member as {name:?}: unjoin it there, \
-         or delete serviceaccount {namespace}/karmada-{name} in the member if that federation is gone"
+        "the member holds {}, not made by this federation: join under another name, \
+         or delete in the member what is left over from a hub that is gone",
+        objects.join(" and ")
     )]
-    OtherFederation {
-        /// Uid of the other hub's kube-system namespace.
-        federation: String,
-        /// The name asked for.
-        name: String,
-        /// Where the account is.
-        namespace: String,
+    Foreign {
+        /// The objects, and whose each of them is.
+        objects: Vec<String>,
     },
+}
+
+/// An object of the member that joining needs for itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Held {
+    /// Kind and name, for messages.
+    pub(super) object: String,
+    /// Its metadata, if it exists.
+    pub(super) found: Option<ObjectMeta>,
+}
+
+/// Whether joining may write these objects, and a later unjoin delete them.
+///
+/// What carries no record at all may be Karmada's: its `join` uses the same names. Only where this
+/// hub has the Cluster already is it known to be ours, from a time when nobody kept records. What
+/// carries the record of another federation is never ours.
+pub(super) fn claim(held: &[Held], federation: &ClusterId, admission: &Admission) -> Result<(), Refusal> {
+    let foreign = |held: &Held| {
+        let record = held.found.as_ref()?.annotations.as_ref().and_then(|all| all.get(annotations::FEDERATION));
+        match record.filter(|record| !record.is_empty()) {
+            Some(record) if *record == federation.0 => None,
+            Some(other) => Some(format!("{} of federation {other}", held.object)),
+            None if matches!(admission, Admission::Refresh(_)) => None,
+            None => Some(format!("{} of an unknown owner, such as a Karmada hub", held.object)),
+        }
+    };
+    match held.iter().filter_map(foreign).collect::<Vec<_>>() {
+        objects if objects.is_empty() => Ok(()),
+        objects => Err(Refusal::Foreign { objects }),
+    }
 }
 
 /// Karmada 1.19 behaviour: the same id or the same name twice is refused. The same pair is a refresh.
@@ -90,15 +120,28 @@ pub(super) fn decide(
             None => Ok(Admission::New),
         };
     };
-    let name = same_name.name_any();
-    if same_name.metadata.deletion_timestamp.is_some() {
+    refreshable(same_name, id)?;
+    Ok(Admission::Refresh(Box::new(same_name.clone())))
+}
+
+/// Whether the Cluster found before, and read again now, is still there to be refreshed.
+pub(super) fn still(known: &Cluster, now: Option<Cluster>, id: &ClusterId) -> Result<Cluster, Refusal> {
+    let same = now.filter(|now| now.metadata.uid == known.metadata.uid);
+    let now = same.ok_or_else(|| Refusal::Leaving { name: known.name_any() })?;
+    refreshable(&now, id)?;
+    Ok(now)
+}
+
+fn refreshable(cluster: &Cluster, id: &ClusterId) -> Result<(), Refusal> {
+    let name = cluster.name_any();
+    if cluster.metadata.deletion_timestamp.is_some() {
         return Err(Refusal::Leaving { name });
     }
-    if same_name.spec.id != id.0 {
-        return Err(Refusal::NameTaken { name, id: same_name.spec.id.clone() });
+    if cluster.spec.id != id.0 {
+        return Err(Refusal::NameTaken { name, id: cluster.spec.id.clone() });
     }
-    if same_name.spec.sync_mode == SyncMode::Pull {
+    if cluster.spec.sync_mode == SyncMode::Pull {
         return Err(Refusal::Pull { name });
     }
-    Ok(Admission::Refresh(Box::new(same_name.clone())))
+    Ok(())
 }

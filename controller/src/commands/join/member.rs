@@ -8,15 +8,15 @@ use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, RoleRef, Subject};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt as _;
 use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
 use pando_api::names::ClusterName;
 use pando_api::{annotations, labels};
 
-use super::super::connection::{Member, RequestError};
+use super::super::connection::{Member, Object, RequestError, qualified};
 use super::super::terminal;
-use super::admission::Refusal;
-use super::{ClusterId, Error};
+use super::admission::{self, Admission, Held};
+use super::{ClusterId, Error, undisturbed};
 use crate::args::JoinArgs;
 
 /// How long a token should live; the member may cut it short. The controller renews it long before.
@@ -52,37 +52,47 @@ pub(super) struct Tokens {
     pub(super) impersonator: Token,
 }
 
-/// Checks that no other federation acts under the same account name.
-pub(super) async fn claimable(member: &Member, args: &JoinArgs, federation: &ClusterId) -> Result<(), Error> {
-    let namespace = &args.member.cluster_namespace;
-    let found = member.find(&member.within::<ServiceAccount>(namespace), &account(&args.name)).await?;
-    let owner = found.and_then(|account| account.annotations().get(annotations::FEDERATION).cloned());
-    match owner {
-        Some(other) if other != federation.0 => Err(Refusal::OtherFederation {
-            federation: other,
-            name: args.name.to_string(),
-            namespace: namespace.clone(),
-        }
-        .into()),
-        _ => Ok(()),
-    }
+/// Checks, before anything is written, that nobody else acts under the names that joining takes.
+pub(super) async fn claimable(
+    member: &Member,
+    args: &JoinArgs,
+    federation: &ClusterId,
+    admission: &Admission,
+) -> Result<(), Error> {
+    let role = role(&args.name);
+    let held = [
+        held(member, &member.within::<ServiceAccount>(&args.member.cluster_namespace), &account(&args.name)).await?,
+        held(member, &member.all::<ClusterRole>(), &role).await?,
+        held(member, &member.all::<ClusterRoleBinding>(), &role).await?,
+    ];
+    Ok(admission::claim(&held, federation, admission)?)
+}
+
+async fn held<K: Object>(member: &Member, api: &Api<K>, name: &str) -> Result<Held, RequestError> {
+    let found = member.find(api, name).await?;
+    Ok(Held { object: qualified(api, name), found: found.map(|found| found.meta().clone()) })
 }
 
 /// Creates or refreshes everything the controller needs in the member.
-pub(super) async fn prepare(member: &Member, args: &JoinArgs, federation: &ClusterId) -> Result<Tokens, Error> {
+pub(super) async fn prepare(
+    member: &Member,
+    args: &JoinArgs,
+    federation: &ClusterId,
+    admission: &Admission,
+) -> Result<Tokens, Error> {
     let namespace = args.member.cluster_namespace.as_str();
     ensure_namespace(member, namespace, federation).await?;
 
     let account = account(&args.name);
-    for name in [account.as_str(), IMPERSONATOR] {
-        let api = member.within::<ServiceAccount>(namespace);
-        member.apply(&api, &service_account(name, namespace, federation)).await?;
-    }
+    let accounts = member.within::<ServiceAccount>(namespace);
+    write(member, &accounts, &service_account(&account, namespace, federation), federation, admission).await?;
+    ensure_impersonator(member, namespace, federation).await?;
     terminal::progress(format_args!("member: service accounts {account} and {IMPERSONATOR} are in {namespace}"));
 
     let role = role(&args.name);
-    member.apply(&member.all(), &cluster_role(&role, federation)).await?;
-    member.apply(&member.all(), &cluster_role_binding(&role, &account, namespace, federation)).await?;
+    write(member, &member.all(), &cluster_role(&role, federation), federation, admission).await?;
+    let binding = cluster_role_binding(&role, &account, namespace, federation);
+    write(member, &member.all(), &binding, federation, admission).await?;
     terminal::progress(format_args!("member: cluster role {role} is bound to {account}"));
 
     let tokens = Tokens {
@@ -94,6 +104,45 @@ pub(super) async fn prepare(member: &Member, args: &JoinArgs, federation: &Clust
         tokens.controller.expires
     ));
     Ok(tokens)
+}
+
+/// Writes exactly the object that was judged to be ours: one that appears or changes in between is judged again.
+async fn write<K: Object>(
+    member: &Member,
+    api: &Api<K>,
+    wanted: &K,
+    federation: &ClusterId,
+    admission: &Admission,
+) -> Result<(), Error> {
+    undisturbed(async || {
+        let held = held(member, api, &wanted.name_any()).await?;
+        admission::claim(std::slice::from_ref(&held), federation, admission)?;
+        match held.found {
+            None => member.create(api, wanted).await?,
+            Some(found) => {
+                let mut wanted = wanted.clone();
+                // In an apply these two are preconditions.
+                wanted.meta_mut().uid = found.uid;
+                wanted.meta_mut().resource_version = found.resource_version;
+                member.apply(api, &wanted).await?
+            }
+        };
+        Ok(())
+    })
+    .await
+}
+
+/// Every hub that knows the member uses this account, so an existing one stays as it is, record and all.
+async fn ensure_impersonator(member: &Member, namespace: &str, federation: &ClusterId) -> Result<(), RequestError> {
+    let api = member.within::<ServiceAccount>(namespace);
+    if member.find(&api, IMPERSONATOR).await?.is_some() {
+        return Ok(());
+    }
+    match member.create(&api, &service_account(IMPERSONATOR, namespace, federation)).await {
+        // Someone else was faster; theirs does as well.
+        Err(RequestError::Refused { code: 409, .. }) => Ok(()),
+        created => created.map(drop),
+    }
 }
 
 /// An existing namespace stays as it is: only what this federation made may it remove later.

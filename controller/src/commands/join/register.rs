@@ -15,9 +15,9 @@ use pando_api::{annotations, labels};
 
 use super::super::connection::{Hub, RequestError};
 use super::super::terminal;
-use super::admission::Admission;
+use super::admission::{self, Admission};
 use super::member::{Token, Tokens};
-use super::{Address, ClusterId, Error};
+use super::{Address, ClusterId, Error, undisturbed};
 use crate::args::JoinArgs;
 
 /// Writes credentials and Cluster; returns the Cluster as the hub holds it.
@@ -47,18 +47,7 @@ pub(super) async fn register(
             describe(&mut cluster.spec, args, address, &id);
             hub.create(&hub.all(), &cluster).await?
         }
-        Admission::Refresh(known) => {
-            let mut spec = known.spec.clone();
-            describe(&mut spec, args, address, &id);
-            let mut patch = serde_json::json!({ "spec": spec });
-            // What is empty now may have been set before: a merge patch removes only what it names.
-            for field in ["insecureSkipTLSVerification", "proxyURL"] {
-                if patch["spec"].get(field).is_none() {
-                    patch["spec"][field] = serde_json::Value::Null;
-                }
-            }
-            hub.change(&hub.all(), known.as_ref(), patch).await?
-        }
+        Admission::Refresh(known) => refresh(hub, args, address, &id, known).await?,
     };
     if known.is_none() {
         store(hub, args, address, tokens, Some(&cluster)).await?;
@@ -66,6 +55,31 @@ pub(super) async fn register(
     let done = if known.is_none() { "created" } else { "refreshed" };
     terminal::progress(format_args!("hub: cluster {} {done}, push mode, {}", args.name, address.endpoint));
     Ok(cluster)
+}
+
+/// Changes the Cluster as it is now: its status is written all the time, its taints at any time.
+async fn refresh(
+    hub: &Hub,
+    args: &JoinArgs,
+    address: &Address,
+    id: &ClusterId,
+    known: &Cluster,
+) -> Result<Cluster, Error> {
+    let clusters = hub.all::<Cluster>();
+    undisturbed(async || {
+        let now = admission::still(known, hub.find(&clusters, args.name.as_ref()).await?, id)?;
+        let mut spec = now.spec.clone();
+        describe(&mut spec, args, address, id);
+        let mut patch = serde_json::json!({ "spec": spec });
+        // What is empty now may have been set before: a merge patch removes only what it names.
+        for field in ["insecureSkipTLSVerification", "proxyURL"] {
+            if patch["spec"].get(field).is_none() {
+                patch["spec"][field] = serde_json::Value::Null;
+            }
+        }
+        Ok(hub.change(&clusters, &now, patch).await?)
+    })
+    .await
 }
 
 async fn ensure_namespace(hub: &Hub, name: &str) -> Result<(), RequestError> {

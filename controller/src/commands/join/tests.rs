@@ -141,3 +141,102 @@ fn certificates_are_written_as_pem() {
     assert_eq!((lines[1].len(), lines[2].len()), (64, 16));
     assert_eq!(lines[3], "-----END CERTIFICATE-----");
 }
+
+fn held(object: &str, record: Option<&str>) -> admission::Held {
+    let meta = k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+        annotations: record.map(|record| [("pando.io/federation".to_owned(), record.to_owned())].into()),
+        ..Default::default()
+    };
+    admission::Held { object: object.into(), found: Some(meta) }
+}
+
+fn refresh() -> Admission {
+    Admission::Refresh(Box::new(joined("bj", "a", SyncMode::Push)))
+}
+
+fn claimed(held: &[admission::Held], admission: &Admission) -> Result<(), Refusal> {
+    admission::claim(held, &id("hub"), admission)
+}
+
+#[test]
+fn absent_objects_and_those_with_our_record_are_ours_to_write() {
+    let absent = admission::Held { object: "clusterrole r".into(), found: None };
+    let ours = held("serviceaccount n/karmada-bj", Some("hub"));
+    assert_eq!(claimed(&[absent.clone(), ours.clone()], &Admission::New), Ok(()));
+    assert_eq!(claimed(&[absent, ours], &refresh()), Ok(()));
+}
+
+#[test]
+fn accounts_and_roles_of_a_karmada_hub_are_not_taken_over() {
+    let ours = held("serviceaccount n/karmada-bj", Some("hub"));
+    let role = held("clusterrole r", None);
+    let refusal = claimed(&[ours, role], &Admission::New).unwrap_err().to_string();
+    assert_eq!(
+        refusal,
+        "the member holds clusterrole r of an unknown owner, such as a Karmada hub, not made by this federation: \
+         join under another name, or delete in the member what is left over from a hub that is gone"
+    );
+    assert!(claimed(&[held("clusterrolebinding r", Some(""))], &Admission::New).is_err());
+}
+
+#[test]
+fn a_refusal_names_every_object_in_the_way() {
+    let all = [held("serviceaccount n/karmada-bj", Some("x")), held("clusterrole r", None)];
+    let Err(Refusal::Foreign { objects }) = claimed(&all, &Admission::New) else { panic!("not refused") };
+    assert_eq!(objects[0], "serviceaccount n/karmada-bj of federation x");
+    assert!(objects[1].starts_with("clusterrole r of an unknown owner"), "{objects:?}");
+}
+
+#[test]
+fn a_refresh_adopts_what_has_no_record_but_never_what_is_of_another_federation() {
+    assert_eq!(claimed(&[held("clusterrole r", None)], &refresh()), Ok(()));
+    let other = claimed(&[held("clusterrole r", Some("other-hub"))], &refresh());
+    assert_eq!(other, Err(Refusal::Foreign { objects: vec!["clusterrole r of federation other-hub".into()] }));
+}
+
+#[test]
+fn a_cluster_read_again_must_be_the_one_that_was_admitted() {
+    let mut known = joined("bj-prod", "a", SyncMode::Push);
+    known.metadata.uid = Some("u1".into());
+    let mut written = known.clone();
+    written.metadata.resource_version = Some("2".into());
+    assert_eq!(admission::still(&known, Some(written.clone()), &id("a")), Ok(written.clone()));
+
+    let leaving = Err(Refusal::Leaving { name: "bj-prod".into() });
+    assert_eq!(admission::still(&known, None, &id("a")), leaving);
+    let mut another = written.clone();
+    another.metadata.uid = Some("u2".into());
+    assert_eq!(admission::still(&known, Some(another), &id("a")), leaving);
+    written.spec.sync_mode = SyncMode::Pull;
+    assert!(matches!(admission::still(&known, Some(written), &id("a")), Err(Refusal::Pull { .. })));
+}
+
+fn refused(code: u16) -> Error {
+    let text = String::new;
+    RequestError::Refused { side: "hub", endpoint: text(), what: text(), why: text(), code }.into()
+}
+
+/// How many attempts were made when the first `conflicts` of them met someone else's write.
+fn attempts(conflicts: usize, then: impl Fn() -> Result<(), Error>) -> (usize, Result<(), Error>) {
+    let made = std::cell::Cell::new(0);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let done = runtime.block_on(undisturbed(async || {
+        made.set(made.get() + 1);
+        if made.get() <= conflicts { Err(refused(409)) } else { then() }
+    }));
+    (made.get(), done)
+}
+
+#[test]
+fn writes_of_others_are_met_with_another_look_but_not_for_ever() {
+    assert!(matches!(attempts(0, || Ok(())), (1, Ok(()))));
+    assert!(matches!(attempts(4, || Ok(())), (5, Ok(()))));
+    let (made, done) = attempts(usize::MAX, || Ok(()));
+    assert!(made == 5 && matches!(done, Err(Error::Request(RequestError::Refused { code: 409, .. }))));
+}
+
+#[test]
+fn any_other_failure_ends_the_attempts() {
+    let (made, done) = attempts(1, || Err(refused(403)));
+    assert!(made == 2 && matches!(done, Err(Error::Request(RequestError::Refused { code: 403, .. }))));
+}

@@ -1,7 +1,7 @@
 //! The member's side of leaving: removes what `join` of this federation made, and nothing else.
 //!
 //! Each object must carry the record of this federation, and is deleted by uid and version. The
-//! impersonator account and the namespace go only when no other federation's account is left beside them.
+//! impersonator account and the namespace go only when this federation made them and no other federation's account is left beside them.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, Secret, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};

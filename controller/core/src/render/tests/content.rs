@@ -242,6 +242,14 @@ fn the_permanent_id_of_a_work_is_a_stable_uuid_of_its_own() {
 }
 
 #[test]
+fn several_components_have_no_one_number_to_write() {
+    let mut world = world().placed([("bj", 3)]);
+    world.binding.spec.components = vec![Default::default(); 2];
+    let mut world = world.settled();
+    assert_eq!(manifest(world.work("bj"))["spec"]["replicas"], 10, "as the template says");
+}
+
+#[test]
 fn kinds_without_replicas_are_the_same_everywhere() {
     let mut world = world().placed([("bj", 0), ("sh", 0)]);
     world.template = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "web", "namespace": "prod", "uid": "t-1"}, "data": {"a": "1"}});

@@ -32,6 +32,8 @@ struct State {
     revision: u64,
     /// Path of the object → object.
     objects: BTreeMap<String, Value>,
+    /// What our POST said of each object.
+    posted: BTreeMap<String, Value>,
     /// What our applies last said of each object.
     applied: BTreeMap<String, Value>,
     watchers: Vec<(String, Option<String>, mpsc::UnboundedSender<Bytes>)>,
@@ -104,7 +106,6 @@ impl Server {
 impl State {
     fn answer(&mut self, method: &Method, uri: &http::Uri, content: &str, body: &[u8]) -> Answer {
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
-        eprintln!("DBG {method} {uri}");
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         let verb = match (method, content) {
             (&Method::GET, _) if query.contains("watch=true") => return self.watch(path, query),
@@ -145,6 +146,7 @@ impl State {
         if self.objects.contains_key(&path) {
             return Err((409, json!({"reason": "AlreadyExists", "code": 409})));
         }
+        self.posted.insert(path.clone(), body.clone());
         let object = self.born(body, Some("Update"));
         Ok(self.store(&path, object, "ADDED"))
     }
@@ -162,8 +164,9 @@ impl State {
             return Err((422, json!({"reason": "Invalid", "message": "the server rejected our request"})));
         }
         *object.pointer_mut(patch[1]["path"].as_str().unwrap()).unwrap() = patch[1]["value"].clone();
-        // The entry was our POST's: what the object says is what we own.
-        self.applied.insert(path.to_owned(), object.clone());
+        if let Some(posted) = self.posted.remove(path) {
+            self.applied.insert(path.to_owned(), posted);
+        }
         Ok(self.store(path, object, "MODIFIED"))
     }
 
@@ -236,7 +239,6 @@ impl State {
                 (false, true) => "ADDED",
                 (true, true) => event,
             };
-            eprintln!("DBG event {event} to {collection} closed={}", watcher.is_closed());
             // As every API server writes it: the type first.
             let line = format!("{{\"type\":\"{event}\",\"object\":{object}}}\n");
             watcher.unbounded_send(line.into()).ok();

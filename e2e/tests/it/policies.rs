@@ -1,0 +1,241 @@
+//! The life of a policy: what it holds, what it lets go, and what is refused.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Event;
+use kube::Api;
+use kube::api::ListParams;
+use pando_e2e::eventually;
+use pando_e2e::federation::Federation;
+use serde_json::{Value, json};
+
+use crate::objects;
+use crate::subject::{self, SOON, Subject, same, untouched};
+use crate::world::World;
+
+const MEMBER: &str = "bj-prod";
+/// How long what must stay is watched.
+const WATCHED: Duration = Duration::from_secs(2);
+
+/// Waits for a Warning event in a namespace whose message contains all of this.
+async fn warned(federation: &Federation, namespace: &str, words: &[&str]) -> Result<()> {
+    let events = Api::<Event>::namespaced(federation.hub.client.clone(), namespace);
+    eventually::some(SOON, &format!("a warning with {words:?}"), || async {
+        let all = events.list(&ListParams::default().fields("type=Warning")).await?;
+        let messages: Vec<String> = all.items.into_iter().filter_map(|event| event.message).collect();
+        let said = messages.iter().any(|message| words.iter().all(|word| message.contains(word)));
+        ensure!(said, "warnings: {messages:?}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Waits until no policy has its mark on the template, nor on the member's object: the marks travel with the template.
+/// Gives the member's object.
+async fn unclaimed(subject: &Subject<'_>) -> Result<Value> {
+    eventually::some(SOON, "the template to be let go", || async {
+        let hub = &subject.federation.hub.client;
+        let template = serde_json::to_value(objects::get(hub, &subject.template).await?.context("no template")?)?;
+        let live = subject.live().await?;
+        for object in [&template, &live] {
+            let marks = ["labels", "annotations"].map(|map| object["metadata"][map].to_string()).concat();
+            ensure!(!marks.contains("propagationpolicy.karmada.io"), "{marks}");
+        }
+        Ok(Some(live))
+    })
+    .await
+}
+
+/// Watches that nobody writes the member's object.
+async fn stays(subject: &Subject<'_>, before: &Value) -> Result<()> {
+    eventually::stays(WATCHED, "the member's object", &before["metadata"]["resourceVersion"], || async {
+        Ok(subject.live().await?["metadata"]["resourceVersion"].clone())
+    })
+    .await?;
+    untouched(before, &subject.live().await?)
+}
+
+pub(crate) async fn a_field_that_is_not_built_holds_what_runs(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    subject::namespace(federation, "not-built").await?;
+    let map = Subject::new(federation, MEMBER, objects::config_map("not-built", "map"))?;
+    let before = map.arrived().await?;
+    let spread = json!([{ "spreadByField": "cluster", "minGroups": 1, "maxGroups": 1 }]);
+    let change = json!({ "spec": { "placement": {
+        "clusterAffinity": { "clusterNames": ["sh-prod"] }, "spreadConstraints": spread,
+    }}});
+    objects::merge(&federation.hub.client, &map.policy, &change).await?;
+    let status = map
+        .condition("Scheduled", |condition| condition["status"] == "False" && condition["reason"] == "NotSupported")
+        .await?;
+    ensure!(status["conditions"].to_string().contains("spec.placement.spreadConstraints"), "{status}");
+    warned(federation, "not-built", &["spec.placement.spreadConstraints"]).await?;
+    stays(&map, &before).await?;
+
+    // Without the field the rest of the change is carried out.
+    objects::merge(
+        &federation.hub.client,
+        &map.policy,
+        &json!({ "spec": { "placement": { "spreadConstraints": null } } }),
+    )
+    .await?;
+    map.condition("Scheduled", |condition| condition["status"] == "True").await?;
+    let moved = federation.member("sh-prod")?;
+    eventually::some(SOON, "the object in sh-prod", || objects::get(&moved.client, &map.template)).await?;
+    eventually::some(SOON, "the object to leave bj-prod", || async { Ok(map.found().await?.is_none().then_some(())) })
+        .await
+}
+
+pub(crate) async fn a_deleted_policy_leaves_what_it_placed(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    subject::namespace(federation, "orphaned").await?;
+    let map = Subject::new(federation, MEMBER, objects::config_map("orphaned", "map"))?;
+    let before = map.arrived().await?;
+    objects::delete(&federation.hub.client, &map.policy).await?;
+    let after = unclaimed(&map).await?;
+    same(&before, &after)?;
+    ensure!(after["data"] == before["data"], "{after}");
+    stays(&map, &after).await?;
+    ensure!(map.binding().await?.is_some(), "the binding is gone");
+    // Another policy takes it up again; the object is the same.
+    objects::create(&federation.hub.client, &map.policy).await?;
+    map.change(json!({ "data": { "key": "second" } })).await?;
+    same(&before, &map.shows("/data/key", json!("second")).await?)?;
+    map.withdrawn().await?;
+    ensure!(map.found().await?.is_none(), "still in the member");
+    Ok(())
+}
+
+pub(crate) async fn a_policy_that_selects_no_more_lets_go(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    subject::namespace(federation, "let-go").await?;
+    let map = Subject::new(federation, MEMBER, objects::config_map("let-go", "map"))?;
+    let before = map.arrived().await?;
+    let other =
+        json!({ "spec": { "resourceSelectors": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "other" }] } });
+    objects::merge(&federation.hub.client, &map.policy, &other).await?;
+    let after = unclaimed(&map).await?;
+    same(&before, &after)?;
+    ensure!(after["data"] == before["data"], "{after}");
+    stays(&map, &after).await
+}
+
+pub(crate) async fn an_override_cannot_make_it_another_object(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    let hub = &federation.hub.client;
+    for (namespace, path, value) in [
+        ("as-kind", "/kind", "Secret"),
+        ("as-place", "/metadata/namespace", "kube-system"),
+        ("as-name", "/metadata/name", "b"),
+    ] {
+        subject::namespace(federation, namespace).await?;
+        let map = Subject::new(federation, MEMBER, objects::config_map(namespace, "map"))?;
+        let before = map.arrived().await?;
+        let policy = json!({
+            "apiVersion": "policy.karmada.io/v1alpha1", "kind": "OverridePolicy",
+            "metadata": { "namespace": namespace, "name": "bad" },
+            "spec": {
+                "resourceSelectors": [{ "apiVersion": "v1", "kind": "ConfigMap", "name": "map" }],
+                "overrideRules": [{ "overriders": {
+                    "plaintext": [{ "path": path, "operator": "replace", "value": value }],
+                }}],
+            },
+        });
+        objects::create(hub, &policy).await?;
+        warned(federation, namespace, &["override rejected", "OverridePolicy", "bad"]).await?;
+        stays(&map, &before).await?;
+        // The template may change meanwhile: nothing ships until the override is right.
+        map.change(json!({ "data": { "key": "second" } })).await?;
+        stays(&map, &before).await?;
+        objects::delete(hub, &policy).await?;
+        same(&before, &map.shows("/data/key", json!("second")).await?)?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn the_policy_of_higher_priority_wins(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    let hub = &federation.hub.client;
+    subject::namespace(federation, "priority").await?;
+    let mut map = Subject::new(federation, "sz-prod", objects::config_map("priority", "map"))?;
+    // Of equal ones the first name would win.
+    let mut lower = objects::duplicated("priority", "v1", "ConfigMap", "map", &[MEMBER]);
+    lower["metadata"]["name"] = json!("a-lower");
+    lower["spec"]["priority"] = json!(1);
+    map.policy["metadata"]["name"] = json!("b-higher");
+    map.policy["spec"]["priority"] = json!(2);
+    objects::create(hub, &lower).await?;
+    map.arrived().await?;
+    let template = objects::get(hub, &map.template).await?.context("no template")?;
+    let annotations = template.metadata.annotations.unwrap_or_default();
+    ensure!(
+        annotations.get("propagationpolicy.karmada.io/name").is_some_and(|name| name == "b-higher"),
+        "{annotations:?}"
+    );
+    ensure!(objects::get(&federation.member(MEMBER)?.client, &map.template).await?.is_none(), "it is in {MEMBER}, too");
+    Ok(())
+}
+
+pub(crate) async fn a_namespace_comes_to_the_members_and_stays_there(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    subject::namespace(federation, "passing").await?;
+    let probe = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "passing" } });
+    let hub = &federation.hub.client;
+    objects::delete(hub, &probe).await?;
+    eventually::some(SOON, "the namespace to leave the hub", || async {
+        Ok(objects::get(hub, &probe).await?.is_none().then_some(()))
+    })
+    .await?;
+    for member in &federation.members {
+        // The marks go when the Work goes: then Pando has decided, and the namespace is still there.
+        eventually::some(SOON, &format!("{} to let the namespace go", member.name), || async {
+            let seen = objects::get(&member.client, &probe).await?.context("the namespace is gone")?;
+            ensure!(seen.metadata.deletion_timestamp.is_none(), "it is being deleted");
+            let labels = seen.metadata.labels.unwrap_or_default();
+            ensure!(!labels.contains_key("karmada.io/managed"), "labels {labels:?}");
+            Ok(Some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+pub(crate) async fn the_api_server_refuses_contradictions_in_our_words(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    let good = objects::duplicated("default", "v1", "ConfigMap", "refused", &[MEMBER]);
+    let with = |pointer: &str, key: &str, value: Value| {
+        let mut policy = good.clone();
+        if let Some(place) = policy.pointer_mut(pointer) {
+            place[key] = value;
+        }
+        policy
+    };
+    let weight = json!({ "staticWeightList": [{ "targetCluster": { "clusterNames": [MEMBER] }, "weight": 0 }] });
+    let cases = [
+        (
+            with("/spec/placement", "clusterAffinities", json!([{ "affinityName": "a", "clusterNames": [MEMBER] }])),
+            "use clusterAffinity or clusterAffinities, not both",
+        ),
+        (with("/spec/placement/replicaScheduling", "weightPreference", weight), "greater than or equal to 1"),
+        (with("/spec", "resourceSelectors", json!([])), "spec.resourceSelectors"),
+        (
+            with(
+                "/spec",
+                "suspension",
+                json!({
+                    "dispatching": true, "dispatchingOnClusters": { "clusterNames": [MEMBER] },
+                }),
+            ),
+            "use dispatching or dispatchingOnClusters, not both",
+        ),
+    ];
+    for (policy, words) in cases {
+        let Err(error) = objects::create(&federation.hub.client, &policy).await else {
+            anyhow::bail!("accepted: {policy}");
+        };
+        let said = format!("{error:#}");
+        ensure!(said.contains(words), "wanted {words:?} in {said:?}");
+    }
+    Ok(())
+}
