@@ -158,6 +158,8 @@ async fn build(ctx: &Ctx, term: &Ctx, args: &ControllerArgs, metrics: &Metrics) 
     let agents = member_agent::Agents::new(member_agent::Parts {
         hub: hub.clone(),
         works: stores.works.clone(),
+        bindings: stores.bindings.clone(),
+        clusters: stores.clusters.clone(),
         federation,
         events: events.clone(),
         clock: Arc::clone(&clock),
@@ -173,6 +175,7 @@ async fn build(ctx: &Ctx, term: &Ctx, args: &ControllerArgs, metrics: &Metrics) 
         clusters: stores.clusters.clone(),
         works: stores.works.clone(),
         bindings: stores.bindings.clone(),
+        namespaces: stores.templates.kind("v1", "Namespace").map(|(_, store)| store.clone()),
         registry,
         agents,
         events,

@@ -61,6 +61,8 @@ pub const FEDERATION: &str = "pando.io/federation";
 pub const BINDING: &str = "pando.io/binding";
 /// On Works and member objects: hash of the manifest, to see a change without comparing it.
 pub const MANIFEST_HASH: &str = "pando.io/manifest-hash";
+/// On member objects: `"true"` on one that was there before and was taken over. It stays when its Work goes.
+pub const ADOPTED: &str = "pando.io/adopted";
 /// On a credential secret of a member: when its token ends, RFC 3339. The controller renews it before.
 pub const TOKEN_EXPIRES: &str = "pando.io/token-expires";
 /// On a credential secret of a member: when its token was issued, RFC 3339.

@@ -111,5 +111,11 @@ pub const CLUSTER_NOT_FOUND: &str = "ClusterNotFound";
 /// MultiClusterService: a cluster it names does not serve the API it needs.
 pub const API_INCOMPATIBLE: &str = "APIIncompatible";
 
+/// Ours, Work: an object of somebody else in the member was taken over.
+pub const OBJECT_ADOPTED: &str = "ObjectAdopted";
+/// Ours, Work: somebody in the member keeps changing the object, and repairs are slowed down.
+pub const OBJECT_CONTESTED: &str = "ObjectContested";
+/// Ours, Work: it was deleted while its binding wants it; its object stays in the member for the next Work.
+pub const OBJECT_KEPT: &str = "ObjectKept";
 /// Ours: an object sets a field that is not acted on yet. The message names the field.
 pub const FIELD_NOT_SUPPORTED: &str = "FieldNotSupported";

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,7 +13,7 @@ use tokio::time::Sleep;
 
 use crate::node::{For, Node, Ticket};
 use crate::reason::Reason;
-use crate::{Ctx, Stop};
+use crate::{Ctx, Scope, Stop};
 
 thread_local! {
     /// The context whose future this thread is polling right now.
@@ -231,19 +232,22 @@ impl Future for Cancelled {
 }
 
 /// Ends when nothing is left below a scope: see [`crate::Scope::join`].
+///
+/// It borrows the scope: the scope itself is the one hold that does not count, so it must still be there.
 #[must_use = "futures do nothing unless awaited"]
-pub struct Join {
+pub struct Join<'s> {
     node: Arc<Node>,
     ticket: Option<Ticket>,
+    scope: PhantomData<&'s Scope>,
 }
 
-impl Join {
-    pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self { node, ticket: None }
+impl Join<'_> {
+    pub(crate) fn new(scope: &Scope) -> Join<'_> {
+        Join { node: Arc::clone(scope.ctx().node()), ticket: None, scope: PhantomData }
     }
 }
 
-impl Future for Join {
+impl Future for Join<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -255,7 +259,7 @@ impl Future for Join {
     }
 }
 
-impl Drop for Join {
+impl Drop for Join<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.node.unwait(For::Empty, ticket);

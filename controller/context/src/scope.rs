@@ -67,8 +67,8 @@ impl Scope {
     /// destructors have returned. Does not cancel.
     ///
     /// Awaited from inside itself it would wait for ever; [`Scope::stop`] refuses to.
-    pub fn join(&self) -> Join {
-        Join::new(Arc::clone(self.ctx.node()))
+    pub fn join(&self) -> Join<'_> {
+        Join::new(self)
     }
 
     /// Cancels and waits until nothing is left, for at most `grace`.

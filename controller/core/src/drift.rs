@@ -94,6 +94,8 @@ impl Desired {
                     work_name: name.to_owned(),
                 };
                 record.mark(&mut manifest);
+                // Only the object in the member can say that it was there before.
+                manifest.remove_annotation(annotations::ADOPTED);
                 ownership::seal(&mut manifest);
                 let overwrite = manifest.annotation(annotations::CONFLICT_RESOLUTION)
                     == Some(annotations::CONFLICT_RESOLUTION_OVERWRITE);
@@ -128,7 +130,8 @@ pub enum MemberStep {
         why: Vec<String>,
     },
     /// Somebody else's, and the conflict resolution is overwrite: as [`MemberStep::Apply`], guarded by the resourceVersion.
-    /// Fields of the other manager that we do not desire stay (Karmada's full write would drop them).
+    /// Fields of the other manager that we do not desire stay (Karmada's full write would drop them). The body marks the
+    /// object as adopted: when the Work goes, it stays.
     Adopt {
         /// The object, with `metadata.uid` and `metadata.resourceVersion`.
         body: Value,
@@ -184,6 +187,7 @@ pub fn plan(desired: &Desired, live: Seen<&Value>) -> MemberStep {
     }
     if let Proof::Foreign { why } = &proof
         && !desired.overwrite
+        && !is_namespace(desired)
     {
         return MemberStep::Conflict { message: foreign(desired, why) };
     }
@@ -196,11 +200,14 @@ pub fn plan(desired: &Desired, live: Seen<&Value>) -> MemberStep {
         return MemberStep::Await { why };
     }
     match proof {
+        // A namespace that exists is enough to put objects into; whose it is and what it says stays as it is.
+        Proof::Foreign { .. } if !desired.overwrite => MemberStep::Keep,
         Proof::Foreign { why } => {
             // What was there is gone after this write: the hash lets somebody who kept a copy recognise it.
             let before = Manifest::from_value(live.clone()).map_or_else(|_| "unknown".to_owned(), |live| live.hash());
             let why = format!("{why}; its content had hash {before}");
-            let body = with_preconditions(retain::retain(&desired.manifest, live).value, live, true);
+            let mut body = with_preconditions(retain::retain(&desired.manifest, live).value, live, true);
+            ownership::mark_adopted(&mut body);
             MemberStep::Adopt { body, why }
         }
         Proof::Inherited(Predecessor::Karmada) => ours(desired, live, managed_fields::OURS_AND_KARMADAS),
@@ -211,7 +218,10 @@ pub fn plan(desired: &Desired, live: Seen<&Value>) -> MemberStep {
 
 /// What an object of ours needs. What `managers` wrote counts as written by us.
 fn ours(desired: &Desired, live: &Value, managers: &[&str]) -> MemberStep {
-    let retained = retain::retain(&desired.manifest, live);
+    let mut retained = retain::retain(&desired.manifest, live);
+    if ownership::is_adopted(live) {
+        ownership::mark_adopted(&mut retained.value);
+    }
     let why = compare::differences(&retained.value, live);
     if why.is_empty() {
         return MemberStep::Keep;
@@ -221,6 +231,10 @@ fn ours(desired: &Desired, live: &Value, managers: &[&str]) -> MemberStep {
         convert: managed_fields::conversion(live, managers),
         why,
     }
+}
+
+fn is_namespace(desired: &Desired) -> bool {
+    (desired.manifest.api_version(), desired.manifest.kind()) == ("v1", "Namespace")
 }
 
 fn with_preconditions(mut body: Value, live: &Value, guarded: bool) -> Value {

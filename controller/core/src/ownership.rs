@@ -162,14 +162,31 @@ pub fn strip_patch(live: &Value) -> Value {
     }})
 }
 
+/// Was the live object there before us, and taken over? Then it is not ours to delete.
+pub fn is_adopted(live: &Value) -> bool {
+    text(live, &["metadata", "annotations", annotations::ADOPTED]) == Some("true")
+}
+
+/// Marks what is about to be written as taken over. Every later write has to say so again: an apply drops what it does
+/// not repeat.
+pub fn mark_adopted(body: &mut Value) {
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        let annotations = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if let Some(annotations) = annotations.as_object_mut() {
+            annotations.insert(annotations::ADOPTED.to_owned(), Value::from("true"));
+        }
+    }
+}
+
 /// Labels that only Pando writes on a member object.
 pub const OUR_LABELS: [&str; 4] =
     [labels::MANAGED, labels::BINDING_PERMANENT_ID, labels::CLUSTER_BINDING_PERMANENT_ID, labels::WORK_PERMANENT_ID];
 
 /// Annotations that only Pando writes on a member object. The conflict resolution is not among them: it is the user's
 /// word on the template, too.
-pub const OUR_ANNOTATIONS: [&str; 12] = [
+pub const OUR_ANNOTATIONS: [&str; 13] = [
     annotations::FEDERATION,
+    annotations::ADOPTED,
     annotations::BINDING,
     annotations::MANIFEST_HASH,
     annotations::TEMPLATE_UID,

@@ -59,7 +59,8 @@ pub enum Fault {
     /// 404 of the namespace the object should be created in.
     #[error("namespace {0:?} does not exist there")]
     NamespaceMissing(String),
-    /// 404 of the kind: its CustomResourceDefinition or API group is not served there.
+    /// 404 of the kind: its CustomResourceDefinition or API group is not served there. The answer may be a proxy's: it
+    /// counts as absence only where discovery says the same.
     #[error("the kind is not served there: install its CustomResourceDefinition in the member")]
     KindMissing,
     /// The namespace is being deleted; nothing can be created in it.
@@ -150,8 +151,12 @@ impl Fault {
             return Self::NotKubernetes(format!("it redirects ({code}); redirects are not followed"));
         }
         let Ok(status) = serde_json::from_slice::<Status>(body) else {
-            return Self::without_status(code, headers, target);
+            return Self::without_status(code, headers, target, body);
         };
+        // A gateway's own JSON reads as a Status, too. What is absent here is deleted or made again somewhere: be sure.
+        if code == StatusCode::NOT_FOUND && status.reason != "NotFound" {
+            return Self::without_status(code, headers, target, body);
+        }
         let secret = target.is_some_and(Target::is_secret);
         match code {
             StatusCode::UNAUTHORIZED => Self::Unauthorized,
@@ -177,12 +182,12 @@ impl Fault {
         }
     }
 
-    fn without_status(code: StatusCode, headers: &HeaderMap, target: Option<&Target>) -> Self {
+    fn without_status(code: StatusCode, headers: &HeaderMap, target: Option<&Target>, body: &[u8]) -> Self {
         match code {
             StatusCode::UNAUTHORIZED => Self::Unauthorized,
-            // An API server answers unknown paths with plain text.
-            StatusCode::NOT_FOUND if target.is_some() => Self::KindMissing,
-            StatusCode::NOT_FOUND => Self::NotFound,
+            StatusCode::NOT_FOUND if target.is_none() => Self::NotFound,
+            // An API server answers unknown paths with this text. So do many other servers: it proves nothing by itself.
+            StatusCode::NOT_FOUND if body.trim_ascii() == b"404 page not found" => Self::KindMissing,
             StatusCode::TOO_MANY_REQUESTS => {
                 Self::Throttled(retry_after(headers, None).unwrap_or(Duration::from_secs(1)))
             }

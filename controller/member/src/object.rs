@@ -39,7 +39,7 @@ impl Live {
     /// # Errors
     /// It nests too deeply to be read.
     pub fn value(&self) -> Result<Value, String> {
-        serde_json::from_str(self.raw.get()).map_err(|error| error.to_string())
+        serde_json::from_str(self.raw.get()).map_err(|error| pando_runtime::store::decode_error(&error))
     }
 
     /// The JSON text.

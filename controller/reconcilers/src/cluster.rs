@@ -41,6 +41,10 @@ use serde_json::json;
 
 use crate::hub::Hub;
 use crate::member_agent::Agents;
+use crate::template::Template;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 use memory::Memory;
@@ -109,6 +113,8 @@ pub struct Parts {
     pub works: Store<Work>,
     /// See [`Env::bindings`].
     pub bindings: Store<ResourceBinding>,
+    /// The hub's namespaces, if they are followed: an execution namespace that vanishes is made again at once.
+    pub namespaces: Option<Store<Template>>,
     /// See [`Env::registry`].
     pub registry: Registry,
     /// See [`Env::agents`].
@@ -122,10 +128,12 @@ pub struct Parts {
 }
 
 impl Env {
-    /// The environment of the controller. Call it before the watch of Clusters starts: its queue follows their changes.
+    /// The environment of the controller. Call it before the watches of Clusters and namespaces start: its queue follows
+    /// their changes.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { hub, client, clusters, works, bindings, registry, agents, events, clock, settings } = parts;
+        let Parts { hub, client, clusters, works, bindings, namespaces, registry, agents, events, clock, settings } =
+            parts;
         let queue = Queue::new("cluster");
         let changed = queue.clone();
         clusters.subscribe(move |change: &Change<Cluster>| {
@@ -144,6 +152,9 @@ impl Env {
             }
         });
         let memory = Arc::default();
+        if let Some(namespaces) = &namespaces {
+            namespace::follow(namespaces, &memory, &queue);
+        }
         Self { hub, client, clusters, works, bindings, registry, agents, events, clock, queue, settings, memory }
     }
 
@@ -169,6 +180,7 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
         }
         Read::Unreadable(why) => return Err(Error::Unreadable { cluster: name, why }),
     };
+    begin_life(env, &name, &cluster).await?;
     if cluster.metadata.deletion_timestamp.is_some() {
         return leave::step(ctx, env, key, &name, &cluster).await;
     }
@@ -186,6 +198,16 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
     taints::follow(ctx, env, key).await?;
     let renewal = token::renew(ctx, env, &name).await;
     Ok(attached.next().min(published).min(renewal))
+}
+
+/// Makes sure that nothing remembered of an earlier Cluster of this name is taken for this one's.
+async fn begin_life(env: &Env, name: &ClusterName, cluster: &Cluster) -> Result<(), Error> {
+    let uid = &cluster.metadata.uid;
+    if env.memory.of(name, |facts| facts.uid.is_some() && facts.uid != *uid) {
+        leave::forget(env, name).await?;
+    }
+    env.memory.of(name, |facts| facts.uid.clone_from(uid));
+    Ok(())
 }
 
 fn has_finalizer(cluster: &Cluster) -> bool {

@@ -78,7 +78,7 @@ async fn dispatch(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> std::resu
     let mut results = Vec::with_capacity(desired.len());
     let suspect = failed_before(agent, key, work);
     for (ordinal, desired) in desired.iter().enumerate() {
-        results.push(apply::object(ctx, agent, key, ordinal, desired, suspect).await?);
+        results.push(apply::object(ctx, agent, key, work, ordinal, desired, suspect).await?);
     }
     let next = results.iter().map(Result::next).min().unwrap_or_else(Next::await_change);
     agent.report(key, Outcome { generation: work.metadata.generation, dispatch: Dispatch::Done(results) });

@@ -10,7 +10,7 @@ use kube::core::{ApiResource, Request};
 use kube::{Client, Resource};
 use pando_context::{Ctx, Kind, Stop};
 use pando_runtime::controller::{Class, ReconcileError};
-use pando_runtime::store::{Key, Record, Store};
+use pando_runtime::store::{Key, Record, Store, decode_error};
 use pando_runtime::term::Term;
 use serde::Serialize;
 use serde_json::Value;
@@ -208,7 +208,7 @@ impl Hub {
     ) -> Result<(), Error> {
         let reply = call.run(self.client.request_text(request)).await?;
         // A reply that cannot be decoded was written all the same; the watch reports it as a fault of the object.
-        let decoded = serde_json::from_str(&reply).map_err(|error| error.to_string());
+        let decoded = serde_json::from_str(&reply).map_err(|error| decode_error(&error));
         match decoded.and_then(|raw| T::decode(call.resource, raw)) {
             Ok(object) => store.written(object),
             Err(error) => tracing::warn!(kind = %call.resource.kind, key = %call.key, error, "undecodable reply"),

@@ -19,9 +19,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use kube::core::{ApiResource, GroupVersionKind};
-use pando_api::names::{ClusterName, ExecutionNamespace};
-use pando_api::work::Work;
+use pando_api::cluster::Cluster;
+use pando_api::names::{self, ClusterName, ExecutionNamespace};
+use pando_api::work::{ResourceBinding, Work};
 use pando_context::{Ctx, Kind, Stop};
 use pando_core::drift::Desired;
 use pando_member::gateway::{self, Gateway};
@@ -33,7 +35,7 @@ use pando_runtime::clock::Clock;
 use pando_runtime::controller::{self, Spec};
 use pando_runtime::events::{self, Level, Recorder};
 use pando_runtime::metrics::Metrics;
-use pando_runtime::queue::Queue;
+use pando_runtime::queue::{Priority, Queue};
 use pando_runtime::store::{Change, Key, Store};
 use pando_runtime::term::Term;
 
@@ -41,6 +43,8 @@ use crate::execution::outcome::Outcome;
 use crate::hub::Hub;
 use crate::{execution, next, work_status};
 use memory::Memory;
+
+pub(crate) use memory::FIRST_SLOW_REPAIR;
 
 static START: Kind = Kind::new("start");
 static STATE: Kind = Kind::new("state");
@@ -83,6 +87,10 @@ pub struct Parts {
     pub hub: Hub,
     /// The Works of all members.
     pub works: Store<Work>,
+    /// The bindings: a Work that its binding still wants does not take its object along.
+    pub bindings: Store<ResourceBinding>,
+    /// The members: those that leave take all their objects along.
+    pub clusters: Store<Cluster>,
     /// The federation's id: the uid of the hub's `kube-system` namespace.
     pub federation: Arc<str>,
     /// Events on Works.
@@ -223,30 +231,37 @@ impl Agent {
         Spec { name, concurrency, timeout: reconcile, metrics: self.parts.metrics.clone() }
     }
 
-    /// Starts the watches that the existing Works need and waits a while for them: what a watch knows costs no read, and a
-    /// restart in a steady state costs no write.
+    /// Starts the watches that the existing Works need, and queues each Work when its own have listed: what a watch knows
+    /// costs no request, so a restart in a steady state costs the lists and nothing else. A kind that cannot be listed holds
+    /// its Works up for a while only; then they are looked at object by object.
     async fn warm_up(&self, ctx: &Ctx) -> Result<(), Stop> {
         self.parts.works.synced(ctx).await?;
         self.entry.connected(ctx).await?;
         let works = self.parts.works.list(Some(self.namespace.as_str()));
-        let mut stores = Vec::new();
-        for work in &works {
-            let key = Key::of(&work.metadata);
-            for desired in Desired::of_work(&self.parts.federation, work).unwrap_or_default() {
-                stores.push(self.watches.acquire(&self.target(&desired).resource, &key));
-            }
-            self.execution.add(key);
-        }
-        let synced = async {
-            for store in &stores {
+        let waiting: Vec<(Key, Vec<Store<MemberObject>>)> = works.iter().map(|work| self.needs(work)).collect();
+        let synced = try_join_all(waiting.iter().map(|(key, stores)| async move {
+            for store in stores {
                 store.synced(ctx).await?;
             }
+            self.execution.add_with(key.clone(), Priority::Background);
             Ok::<(), Stop>(())
-        };
-        match ctx.timeout(&SYNC, SYNC_PATIENCE, synced).await {
-            Ok(synced) => synced,
-            Err(_) => ctx.check(),
+        }));
+        if let Ok(synced) = ctx.timeout(&SYNC, SYNC_PATIENCE, synced).await {
+            return synced.map(drop);
         }
+        ctx.check()?;
+        for (key, _) in waiting.iter().filter(|(_, stores)| !stores.iter().all(Store::is_synced)) {
+            self.execution.add_with(key.clone(), Priority::Background);
+        }
+        Ok(())
+    }
+
+    /// The watches that a Work needs; starts those that do not run.
+    fn needs(&self, work: &Work) -> (Key, Vec<Store<MemberObject>>) {
+        let key = Key::of(&work.metadata);
+        let desired = Desired::of_work(&self.parts.federation, work).unwrap_or_default();
+        let stores = desired.iter().map(|desired| self.watches.acquire(&self.target(desired).resource, &key)).collect();
+        (key, stores)
     }
 
     async fn follow_state(&self, ctx: &Ctx) -> Result<(), Stop> {
@@ -331,6 +346,14 @@ impl Agent {
         &self.parts.works
     }
 
+    pub(crate) fn bindings(&self) -> &Store<ResourceBinding> {
+        &self.parts.bindings
+    }
+
+    pub(crate) fn clusters(&self) -> &Store<Cluster> {
+        &self.parts.clusters
+    }
+
     pub(crate) fn federation(&self) -> &str {
         &self.parts.federation
     }
@@ -387,6 +410,15 @@ impl Agent {
     /// A namespace was made in the member: what waited for it goes on at once.
     pub(crate) fn wake_waiting(&self) {
         for work in self.memory.waiting() {
+            self.execution.add(work);
+        }
+    }
+
+    /// A namespace is not in the member. If its Work took it for given (it was there without our marks, so no watch shows
+    /// it), the Work makes it again; a Work that fails already has its own pace.
+    pub(crate) fn namespace_missing(&self, namespace: &str) {
+        let work = Key::namespaced(self.namespace.as_str(), &names::work_name(None, "Namespace", namespace));
+        if self.memory.outcome(&work).is_some_and(|outcome| outcome.is_applied()) {
             self.execution.add(work);
         }
     }

@@ -14,7 +14,7 @@ use pando_api::raw::EmbeddedObject;
 use pando_api::work::ObjectReference;
 use pando_core::manifest::{self, InvalidManifest, Manifest};
 use pando_core::policy_match::{Cause, Marks};
-use pando_runtime::store::{Key, Record, Store};
+use pando_runtime::store::{Key, Record, Store, decode_error};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -150,9 +150,9 @@ impl Record for Template {
             metadata: ObjectMeta,
             status: Option<EmbeddedObject>,
         }
-        let mut head: Head = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+        let mut head: Head = serde_json::from_str(raw.get()).map_err(|error| decode_error(&error))?;
         head.metadata.managed_fields = None;
-        let mut object: Value = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+        let mut object: Value = serde_json::from_str(raw.get()).map_err(|error| decode_error(&error))?;
         // Items of a list carry neither; both are known from the list's kind.
         object["apiVersion"] = resource.api_version.clone().into();
         object["kind"] = resource.kind.clone().into();

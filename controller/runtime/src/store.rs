@@ -24,7 +24,7 @@ use tokio::sync::watch;
 
 use self::index::Indexes;
 pub use self::key::{InvalidRevision, Key, Revision, Uid};
-pub use self::record::Record;
+pub use self::record::{Record, decode_error};
 pub use self::table::{Change, Fault, Pending, Verdict};
 use self::table::{Look, Observed, Outcome, Table};
 use crate::watch::Health;
@@ -334,22 +334,21 @@ impl<T: Record> Store<T> {
         }
         let mut delivery = Delivery { outbox: &self.shared.outbox, over: false };
         loop {
-            let batch = {
+            // One at a time: what a panicking subscriber leaves behind is delivered by whoever comes next.
+            let change = {
                 let mut outbox = self.outbox();
-                if outbox.queue.is_empty() {
+                let Some(change) = outbox.queue.pop_front() else {
                     // Under the same lock as the look at the queue: whoever adds after this
                     // delivers.
                     outbox.delivering = false;
                     delivery.over = true;
                     return;
-                }
-                std::mem::take(&mut outbox.queue)
+                };
+                change
             };
             let subscribers = self.shared.subscribers.read().unwrap_or_else(PoisonError::into_inner).clone();
-            for change in &batch {
-                for subscriber in &subscribers {
-                    subscriber(change);
-                }
+            for subscriber in &subscribers {
+                subscriber(&change);
             }
         }
     }

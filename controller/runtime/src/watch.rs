@@ -17,6 +17,7 @@
 mod item;
 mod pauses;
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
@@ -39,7 +40,9 @@ const CONFIRMATIONS: usize = 16;
 /// A watch that has been tried again and has not failed for so many ticks is taken to work: a quiet
 /// one says nothing.
 const QUIET_TICKS: u32 = 3;
-/// After so many failures to continue a watch it starts anew with a list.
+/// After so many refusals to continue a watch it starts anew with a list. A server that is away or
+/// overloaded refuses nothing: when it is back, the watch goes on where it was, and no list adds to
+/// its load.
 const PATIENCE: u32 = 8;
 
 /// What a watch selects, and its pace.
@@ -99,14 +102,6 @@ pub async fn run<T: Record>(ctx: Ctx, client: Client, store: Store<T>, options: 
     }
 }
 
-/// Why one run of kube's watcher was over.
-enum Ended {
-    /// It must begin with a new list.
-    Relist,
-}
-
-enum Never {}
-
 struct Feed<'a, T> {
     ctx: &'a Ctx,
     client: Client,
@@ -119,8 +114,8 @@ struct Feed<'a, T> {
 struct Course {
     /// A list is under way.
     listing: bool,
-    /// Failures in a row.
-    failures: u32,
+    /// Refusals since the last event.
+    refusals: u32,
     /// Ticks in a row without an event or a failure.
     quiet_ticks: u32,
     /// Writes that had no echo at the last tick.
@@ -128,16 +123,16 @@ struct Course {
 }
 
 impl<T: Record> Feed<'_, T> {
-    async fn run(&self) -> Result<Never, Stop> {
+    async fn run(&self) -> Result<Infallible, Stop> {
         let mut pauses = Pauses::default();
         loop {
-            let Ended::Relist = self.follow(&mut pauses).await?;
+            self.follow(&mut pauses).await?;
             self.ctx.sleep(pauses.next()).await?;
         }
     }
 
-    /// Lists, then watches, until that has to begin again.
-    async fn follow(&self, pauses: &mut Pauses) -> Result<Ended, Stop> {
+    /// Lists, then watches. Returns when that has to begin again with a list.
+    async fn follow(&self, pauses: &mut Pauses) -> Result<(), Stop> {
         let mut events = pin!(watcher(self.api(), self.config()));
         let mut course = Course::default();
         loop {
@@ -150,19 +145,19 @@ impl<T: Record> Feed<'_, T> {
                     let began = matches!(event, Event::Init);
                     if self.take(event, &mut course) == Verdict::Relist {
                         tracing::warn!(kind = self.kind(), "the watch broke its order, listing again");
-                        return Ok(Ended::Relist);
+                        return Ok(());
                     }
                     if !began {
-                        course.failures = 0;
+                        course.refusals = 0;
                         pauses.reset();
                     }
                 }
                 Some(Err(error)) => {
                     course.quiet_ticks = 0;
-                    course.failures += 1;
+                    course.refusals += u32::from(is_refusal(&error));
                     self.failed(&error);
-                    if course.failures >= PATIENCE || cannot_continue(&error) {
-                        return Ok(Ended::Relist);
+                    if course.refusals >= PATIENCE || cannot_continue(&error) {
+                        return Ok(());
                     }
                     self.ctx.sleep(pauses.next()).await?;
                 }
@@ -174,10 +169,12 @@ impl<T: Record> Feed<'_, T> {
     async fn next<S: Stream + Unpin>(&self, events: &mut S) -> Result<Option<S::Item>, Stop> {
         let tick = pin!(self.ctx.sleep(TICK));
         match select(events.next(), tick).await {
-            Either::Left((event, _)) => {
+            Either::Left((Some(event), _)) => {
                 self.ctx.check()?;
-                Ok(event)
+                Ok(Some(event))
             }
+            // kube's watcher never ends by itself.
+            Either::Left((None, tick)) => tick.await.map(|()| None),
             Either::Right((slept, _)) => slept.map(|()| None),
         }
     }
@@ -233,7 +230,7 @@ impl<T: Record> Feed<'_, T> {
         course.quiet_ticks += 1;
         let failing = matches!(self.store.health().phase, Phase::Failing(_));
         if failing && !course.listing && course.quiet_ticks >= QUIET_TICKS {
-            course.failures = 0;
+            course.refusals = 0;
             tracing::info!(kind = self.kind(), "watch works again");
             self.phase(Phase::Watching);
         }
@@ -339,6 +336,16 @@ fn cannot_continue(error: &watcher::Error) -> bool {
         watcher::Error::WatchStartFailed(ClientError::Api(status)) => matches!(status.code, 400 | 404 | 410 | 504),
         // A frame that was not JSON, or not an event: nobody knows what it said.
         watcher::Error::WatchFailed(ClientError::SerdeError(_) | ClientError::LinesCodecMaxLineLengthExceeded) => true,
+        _ => false,
+    }
+}
+
+/// The server has answered, and the answer is no.
+fn is_refusal(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(ClientError::Api(status)) => {
+            (400..500).contains(&status.code) && status.code != 429
+        }
         _ => false,
     }
 }

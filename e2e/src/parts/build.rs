@@ -60,7 +60,7 @@ fn one(
     ledger: Option<&Ledger>,
 ) -> Result<()> {
     let temporary = parts.path(&format!(".{}.building", part.name));
-    let log = parts.bin().join(format!("../{}.log", part.name));
+    let log = parts.bin().with_file_name(format!("{}.log", part.name));
     // The lock is ours, so both are leftovers of an interrupted build.
     for leftover in [&temporary, &log] {
         drop(std::fs::remove_file(leftover));

@@ -85,6 +85,8 @@ pub fn release(desired: &Desired, live: Seen<&Value>, preserve: bool) -> Release
         Some("preserveResourcesOnDeletion is set")
     } else if NEVER_DELETED.contains(&desired.manifest.kind()) {
         Some("objects of this kind are never deleted in a member")
+    } else if ownership::is_adopted(live) {
+        Some("it was there before and was taken over")
     } else {
         None
     };

@@ -238,6 +238,63 @@ mod adoption {
         assert!(why.starts_with("it has no label karmada.io/managed=true; its content had hash "), "{why}");
     }
 
+    /// The stranger after it was taken over.
+    fn adopted(desired: &Desired) -> Value {
+        let live = stranger();
+        let MemberStep::Adopt { body, .. } = plan(desired, Seen::Found(&live)) else { panic!() };
+        let mut adopted = live;
+        json_patch::merge(&mut adopted, &body);
+        adopted
+    }
+
+    #[test]
+    fn what_was_taken_over_stays_when_its_work_goes() {
+        let desired = overwriting();
+        let live = adopted(&desired);
+        let ReleaseStep::Strip { patch, .. } = release(&desired, Seen::Found(&live), false) else { panic!() };
+        let mut stripped = live;
+        json_patch::merge(&mut stripped, &patch);
+        assert_eq!(stripped["metadata"]["annotations"], json!({"work.karmada.io/conflict-resolution": "overwrite"}));
+        assert!(matches!(release(&desired, Seen::Found(&stripped), false), ReleaseStep::Leave { .. }));
+    }
+
+    #[test]
+    fn every_later_write_says_that_the_object_was_taken_over() {
+        let desired = overwriting();
+        let live = adopted(&desired);
+        assert_eq!(plan(&desired, Seen::Found(&live)), MemberStep::Keep);
+        let MemberStep::Apply { body, why, .. } = plan(&desired, Seen::Found(&with(live, "/spec/replicas", json!(9))))
+        else {
+            panic!()
+        };
+        assert_eq!(why, ["spec.replicas"]);
+        assert_eq!(body["metadata"]["annotations"]["pando.io/adopted"], "true");
+        assert_eq!(body["metadata"].get("resourceVersion"), None);
+    }
+
+    #[test]
+    fn a_template_cannot_say_that_its_object_was_taken_over() {
+        let mut template = deployment();
+        template["metadata"]["annotations"]["pando.io/adopted"] = json!("true");
+        let desired = desired_from(&template);
+        let live = live_of(&desired);
+        assert!(matches!(release(&desired, Seen::Found(&live), false), ReleaseStep::Delete { .. }));
+    }
+
+    #[test]
+    fn a_namespace_that_exists_is_enough() {
+        let desired = desired_from(&json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod"}}));
+        let live = live_of(&desired);
+        let mut theirs = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "prod", "uid": "u", "resourceVersion": "3"}});
+        assert_eq!(plan(&desired, Seen::Found(&theirs)), MemberStep::Keep);
+        let ReleaseStep::Strip { patch, .. } = release(&desired, Seen::Found(&live), false) else { panic!() };
+        let mut stripped = live;
+        json_patch::merge(&mut stripped, &patch);
+        assert_eq!(plan(&desired, Seen::Found(&stripped)), MemberStep::Keep, "joined again");
+        theirs["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert!(matches!(plan(&desired, Seen::Found(&theirs)), MemberStep::Await { .. }));
+    }
+
     #[test]
     fn an_object_of_another_federation_is_never_adopted() {
         let other = Desired::of_work("fed-9", &work_of(&deployment())).unwrap().remove(0);

@@ -138,6 +138,16 @@ fn a_login_page_or_redirect_is_not_kubernetes() {
 }
 
 #[test]
+fn a_404_that_no_api_server_wrote_is_no_absence() {
+    let of =
+        |body: &[u8]| Fault::of_reply("get", Some(&web()), StatusCode::NOT_FOUND, &HeaderMap::new(), body).category();
+    assert_eq!(of(b"<html>no such site</html>"), "not_kubernetes");
+    assert_eq!(of(b"{\"message\": \"no Route matched with those values\"}"), "not_kubernetes");
+    assert_eq!(of(b""), "not_kubernetes");
+    assert_eq!(of(b"404 page not found\n"), "kind_missing");
+}
+
+#[test]
 fn a_refused_secret_is_reported_without_its_content() {
     let secret = Target::new(resource("", "Secret", "secrets"), Some("shop"), "db");
     let body = json!({"reason": "Invalid", "message": "data[password]: Invalid value: \"hunter2\"", "details": {"causes": [{"field": "data[password]"}]}});

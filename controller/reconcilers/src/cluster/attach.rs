@@ -10,7 +10,9 @@ use pando_core::next::Next;
 use pando_member::connect::Connection;
 use pando_member::registry::{AttachError, Attached, Entry};
 
-use super::{Env, Error, probing, secret};
+use super::memory::Renewal;
+use super::secret::{self, Credentials};
+use super::{Env, Error, probing};
 
 /// How old the secret that a connection was made from may be. A failed probe reads it at once.
 const SECRET_AGE: Duration = Duration::from_secs(60);
@@ -21,7 +23,7 @@ const REFUSED_RETRY: Duration = Duration::from_secs(10);
 pub(super) enum Link {
     /// The member has an entry.
     Attached(Arc<Entry>),
-    /// What the Cluster or its secret says cannot be used.
+    /// What the Cluster or its secret says cannot be used, and so nothing talks to the member any more.
     Refused(String),
 }
 
@@ -35,14 +37,22 @@ impl Link {
     }
 }
 
-/// Makes sure that the member is connected by what its Cluster and secret say now.
+/// Makes sure that the member is connected by what its Cluster and secret say now, or not at all.
 pub(super) async fn attach(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &Cluster) -> Result<Link, Error> {
+    let link = connect(ctx, env, name, cluster).await?;
+    if let Link::Refused(cause) = &link {
+        disconnect(env, name, cause).await?;
+    }
+    Ok(link)
+}
+
+async fn connect(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &Cluster) -> Result<Link, Error> {
     let known = env.registry.get(name);
-    let fresh = env.memory.of(name, |facts| {
+    let (fresh, edited) = env.memory.of(name, |facts| {
         let suspect = std::mem::take(&mut facts.credentials_suspect);
-        !suspect
-            && facts.generation == cluster.metadata.generation
-            && facts.secret_read.is_some_and(|read| read.elapsed() < SECRET_AGE)
+        let edited = facts.generation != cluster.metadata.generation;
+        let recent = facts.secret_read.is_some_and(|read| read.elapsed() < SECRET_AGE);
+        (!suspect && !edited && recent, edited)
     });
     if let Some(entry) = known.filter(|_| fresh) {
         return Ok(Link::Attached(entry));
@@ -52,28 +62,53 @@ pub(super) async fn attach(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &C
             "spec.secretRef is missing: name the secret that holds token and caBundle".to_owned(),
         ));
     };
-    let Some(secret) = secret::read(ctx, env, place).await? else {
-        let text =
-            format!("secret {}/{} does not exist: create it with token and caBundle", place.namespace, place.name);
-        return Ok(Link::Refused(text));
+    let secret = match secret::read(ctx, env, cluster, place).await? {
+        Credentials::Found(secret) => secret,
+        Credentials::Refused(cause) => return Ok(Link::Refused(format!("spec.secretRef: {cause}"))),
     };
     let connection = match Connection::new(cluster, &secret) {
         Ok(connection) => connection,
         Err(refused) => return Ok(Link::Refused(refused.to_string())),
     };
+    let attached = match env.registry.attach(name, &connection).await {
+        Ok(attached) => attached,
+        Err(AttachError::Refused(refused)) => return Ok(Link::Refused(refused.to_string())),
+        Err(AttachError::StillRunning(running)) => return Err(running.into()),
+    };
     env.memory.of(name, |facts| {
         facts.secret_read = Some(pando_context::Instant::now());
         facts.generation = cluster.metadata.generation;
-        facts.token = secret::lifetime(&secret);
+        facts.own.life = secret::lifetime(&secret);
+        if edited {
+            facts.impersonator_read = None;
+        }
     });
-    match env.registry.attach(name, &connection).await {
-        Ok(Attached::Kept(entry)) => Ok(Link::Attached(entry)),
-        Ok(Attached::New(entry)) => {
+    Ok(Link::Attached(match attached {
+        Attached::Kept(entry) => {
+            if edited {
+                entry.suspect(); // spec.id may be another one
+            }
+            entry
+        }
+        Attached::New(entry) => {
             probing::start(env, &entry);
             env.agents.start(&entry);
-            Ok(Link::Attached(entry))
+            entry
         }
-        Err(AttachError::Refused(refused)) => Ok(Link::Refused(refused.to_string())),
-        Err(AttachError::StillRunning(running)) => Err(running.into()),
+    }))
+}
+
+/// Ends the life of a member whose parameters are not valid any more: nothing may be written by what was revoked.
+async fn disconnect(env: &Env, name: &ClusterName, cause: &str) -> Result<(), Error> {
+    env.memory.of(name, |facts| {
+        facts.own = Renewal::default();
+        facts.secret_read = None;
+        facts.probe = None;
+    });
+    if env.registry.get(name).is_some() {
+        tracing::warn!(cluster = %name, cause, "disconnected: its parameters cannot be used any more");
     }
+    env.registry.detach(name).await?;
+    env.agents.forget(name);
+    Ok(())
 }

@@ -3,10 +3,12 @@
 //! ```text
 //! the scheduler takes it out of bindings → the execution namespace goes, with it the Works → each Work takes its objects
 //! out of the member (a member that is Ready) or leaves them there (one that is not; said in an event) → no binding names
-//! it → registry.detach: every task, connection and call has ended → the finalizer goes
+//! it, or the scheduler has had its time → registry.detach: every task, connection and call has ended → the finalizer goes
 //! ```
 //!
-//! The order is Karmada 1.19's. `pando.io/detach-force` and a passed `pando.io/detach-deadline` count as "not Ready".
+//! The order is Karmada 1.19's. `pando.io/detach-force` and a passed `pando.io/detach-deadline` count as "not Ready". A
+//! binding that nobody schedules any more (its policy is gone, or holds or suspends it) keeps the name of the cluster; it
+//! does not keep the cluster.
 
 use std::time::Duration;
 
@@ -32,7 +34,7 @@ use super::{Env, Error, has_finalizer, status};
 /// How often a leaving cluster is looked at.
 const POLL: Duration = Duration::from_secs(1);
 /// How long the scheduler has to take the cluster out of the bindings before its namespace goes all the same: then the
-/// Works go through their bindings, in the order that these want.
+/// Works go through their bindings, in the order that these want. Bindings that still name it then are not waited for.
 const SCHEDULER_HEAD_START: SignedDuration = SignedDuration::from_secs(10);
 
 /// What is left of a leaving cluster.
@@ -44,8 +46,9 @@ struct Left {
 }
 
 impl Left {
-    fn is_nothing(&self) -> bool {
-        *self == Self { bindings: 0, works: 0, namespace: false }
+    /// May the cluster go? `waited`: the scheduler has had its time, or the cluster is forced.
+    fn lets_go(&self, waited: bool) -> bool {
+        self.works == 0 && !self.namespace && (self.bindings == 0 || waited)
     }
 
     fn message(&self) -> String {
@@ -76,13 +79,17 @@ pub(super) async fn step(
         .filter(|binding| binding.spec.clusters.iter().any(|target| target.name == name.as_str()))
         .count();
     let left = Left { bindings, works: works.len(), namespace: !matches!(found, Found::Absent) };
-    if left.is_nothing() {
+    let waited = age(env, cluster) >= SCHEDULER_HEAD_START || is_forced(env, cluster);
+    if left.lets_go(waited) {
+        if bindings > 0 {
+            tracing::warn!(cluster = %name, bindings, "the cluster leaves although bindings name it that nobody schedules");
+        }
         forget(env, name).await?;
         return release(ctx, env, key, cluster).await;
     }
     report(ctx, env, key, &left).await?;
     if let Found::Active(uid) = found
-        && (bindings == 0 || age(env, cluster) >= SCHEDULER_HEAD_START)
+        && (bindings == 0 || waited)
     {
         remove_namespace(ctx, env, name, cluster, uid).await?;
     }
@@ -235,7 +242,15 @@ mod tests {
     fn a_leaving_cluster_says_what_it_waits_for() {
         let left = Left { bindings: 2, works: 3, namespace: true };
         assert_eq!(left.message(), "waiting: 2 bindings name it, 3 Works are left, its execution namespace is there");
-        assert!(!left.is_nothing());
-        assert!(Left { bindings: 0, works: 0, namespace: false }.is_nothing());
+    }
+
+    #[test]
+    fn bindings_that_nobody_schedules_do_not_keep_a_cluster() {
+        let left = |bindings, works, namespace| Left { bindings, works, namespace };
+        assert!(left(0, 0, false).lets_go(false));
+        assert!(!left(1, 0, false).lets_go(false), "the scheduler has its head start");
+        assert!(left(1, 0, false).lets_go(true));
+        assert!(!left(0, 1, false).lets_go(true), "objects in the member are never forgotten by time alone");
+        assert!(!left(0, 0, true).lets_go(true));
     }
 }

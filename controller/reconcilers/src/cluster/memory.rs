@@ -16,26 +16,49 @@ pub(super) struct Memory(Mutex<BTreeMap<ClusterName, Facts>>);
 /// What is remembered of one cluster.
 #[derive(Default)]
 pub(super) struct Facts {
+    /// uid of the Cluster that all of this is about. Another Cluster of the same name is another life.
+    pub(super) uid: Option<String>,
     /// When the execution namespace was last seen to be there.
     pub(super) namespace: Option<Instant>,
-    /// When the secret was last read, and how often a probe has failed since.
+    /// When the secret that the connection was made from was last read. `None`: it is to be read now.
     pub(super) secret_read: Option<Instant>,
     /// The last probe failed: the credentials may have changed.
     pub(super) credentials_suspect: bool,
     /// Generation of the Cluster that the connection was made from.
     pub(super) generation: Option<i64>,
     /// A probe that no reconcile has taken in yet.
-    pub(super) probe: Option<ProbeResult>,
+    pub(super) probe: Option<Look>,
     /// The version that the member last reported.
     pub(super) version: Option<String>,
     /// Health over time.
     pub(super) hysteresis: Option<Hysteresis>,
-    /// When and until when the present token lives.
-    pub(super) token: Option<Lifetime>,
+    /// The token that this process works with.
+    pub(super) own: Renewal,
+    /// The token that may impersonate users.
+    pub(super) impersonator: Renewal,
+    /// When the secret of the impersonator was last read.
+    pub(super) impersonator_read: Option<Instant>,
+}
+
+/// What one look at a member came to.
+pub(super) struct Look {
+    /// What the probe found.
+    pub(super) result: ProbeResult,
+    /// Why the member is not worked with although its health would allow it.
+    pub(super) doubt: Option<String>,
+}
+
+/// What is known of one token's renewal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Renewal {
+    /// Until when it lives. `None`: it is not renewed.
+    pub(super) life: Option<Lifetime>,
+    /// The member is not asked for another one before.
+    pub(super) not_before: Option<Instant>,
 }
 
 /// The life of a token.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Lifetime {
     /// When it was issued, as far as is known.
     pub(super) from: Option<Timestamp>,
@@ -48,6 +71,13 @@ impl Memory {
     pub(super) fn of<R>(&self, name: &ClusterName, look: impl FnOnce(&mut Facts) -> R) -> R {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         look(all.entry(name.clone()).or_default())
+    }
+
+    /// Changes what is remembered of a cluster, if anything is.
+    pub(super) fn known(&self, name: &ClusterName, change: impl FnOnce(&mut Facts)) {
+        if let Some(facts) = self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(name) {
+            change(facts);
+        }
     }
 
     /// Forgets a cluster.

@@ -1,17 +1,22 @@
 //! The execution namespace `karmada-es-<cluster>`: where a member's Works live on the hub.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, ObjectMeta, PostParams, Preconditions};
 use pando_api::cluster::Cluster;
-use pando_api::names::ClusterName;
+use pando_api::names::{ClusterName, ExecutionNamespace};
 use pando_api::{events, labels, managers};
 use pando_context::{Ctx, Instant, Kind};
 use pando_core::next::Next;
 use pando_runtime::events::Level;
+use pando_runtime::queue::Queue;
+use pando_runtime::store::{Change, Key, Store};
 
+use super::memory::Memory;
 use super::{Env, Error};
+use crate::template::Template;
 
 static CALL: Kind = Kind::new("call");
 
@@ -20,8 +25,21 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How soon a namespace of a former life of the cluster is looked at again.
 const RECHECK: Duration = Duration::from_secs(1);
 
-/// How long a namespace that was seen is taken to be there: somebody may delete it by hand.
+/// How long a namespace that was seen is taken to be there. That somebody deletes it by hand is told by [`follow`]; this
+/// is for what was not told.
 const SEEN_AGE: Duration = Duration::from_secs(60);
+
+/// Notices when somebody deletes an execution namespace: the Works in it go with it, and new ones need it back.
+pub(super) fn follow(namespaces: &Store<Template>, memory: &Arc<Memory>, queue: &Queue<Key>) {
+    let (memory, queue) = (Arc::clone(memory), queue.clone());
+    namespaces.subscribe(move |change: &Change<Template>| {
+        let stays = change.new.as_ref().is_some_and(|namespace| namespace.meta.deletion_timestamp.is_none());
+        let Some(execution) = ExecutionNamespace::parse(&change.key.name).filter(|_| !stays) else { return };
+        let cluster = execution.cluster();
+        memory.known(&cluster, |facts| facts.namespace = None);
+        queue.add(Key::cluster(cluster.as_str()));
+    });
+}
 
 /// How the namespace is.
 pub(super) enum Found {

@@ -11,12 +11,13 @@ use pando_context::Ctx;
 use pando_core::conditions::{self, Verdict};
 use pando_core::health::{Hysteresis, Probe, Publish};
 use pando_core::next::Next;
-use pando_member::probe::{Discovered, Health, ProbeResult};
+use pando_member::probe::{Discovered, Health};
 use pando_runtime::store::Key;
 use serde_json::json;
 
 use super::attach::Link;
-use super::{Env, Error, probing};
+use super::memory::Look;
+use super::{Env, Error};
 
 /// Takes in the last probe and writes the status where it differs. Returns when to look again.
 pub(super) async fn publish(
@@ -30,11 +31,11 @@ pub(super) async fn publish(
     let observed = match link {
         Link::Refused(cause) => Probe::CollectionFailed { cause: cause.clone() },
         Link::Attached(_) => match env.memory.of(name, |facts| facts.probe.take()) {
-            Some(result) => {
-                if let Some(version) = &result.kubernetes_version {
+            Some(look) => {
+                if let Some(version) = &look.result.kubernetes_version {
                     env.memory.of(name, |facts| facts.version = Some(version.clone()));
                 }
-                observation(&cluster.spec.id, &result)
+                observation(&look)
             }
             None => return Ok(Next::await_change()), // the next probe brings us back
         },
@@ -93,11 +94,11 @@ fn left(now: Timestamp, until: Timestamp) -> std::time::Duration {
     std::time::Duration::try_from(until.duration_since(now)).unwrap_or_default()
 }
 
-/// What a probe means for Ready. A token that is not accepted, or another cluster behind the endpoint, is said as such.
-fn observation(id: &str, result: &ProbeResult) -> Probe {
-    match &result.health {
-        Health::Healthy | Health::Forbidden(_) => match probing::other_cluster(id, result) {
-            Some(cause) => Probe::CollectionFailed { cause },
+/// What a look means for Ready. A token that is not accepted, or another cluster behind the endpoint, is said as such.
+fn observation(look: &Look) -> Probe {
+    match &look.result.health {
+        Health::Healthy | Health::Forbidden(_) => match &look.doubt {
+            Some(cause) => Probe::CollectionFailed { cause: cause.clone() },
             None => Probe::Ok,
         },
         Health::Unhealthy(_) => Probe::NotOk,
@@ -108,7 +109,8 @@ fn observation(id: &str, result: &ProbeResult) -> Probe {
     }
 }
 
-/// Version and kinds. Groups that did not answer keep their old list, which the entry has filled in already.
+/// Kinds. Groups that did not answer keep their old list: the entry's, or, when this process has never read them, the one
+/// in the status.
 fn collect(status: &mut ClusterStatus, discovered: &Discovered, now: Timestamp) {
     let verdict = if discovered.group_versions.is_empty() {
         Verdict::fails(COMPLETE_API_ENABLEMENTS, API_ENABLEMENTS_EMPTY, "no API could be read")
@@ -122,41 +124,48 @@ fn collect(status: &mut ClusterStatus, discovered: &Discovered, now: Timestamp) 
         )
     };
     conditions::set(&mut status.conditions, verdict, &Time(now));
-    if !discovered.group_versions.is_empty() {
-        status.api_enablements = discovered
-            .group_versions
-            .iter()
-            .map(|found| ApiEnablement {
-                group_version: found.group_version.clone(),
-                resources: found
-                    .kinds
-                    .iter()
-                    .map(|kind| ApiResource { name: kind.name.clone(), kind: kind.kind.clone() })
-                    .collect(),
-            })
-            .collect();
+    if discovered.group_versions.is_empty() {
+        return;
     }
+    let found = discovered.group_versions.iter().map(|found| ApiEnablement {
+        group_version: found.group_version.clone(),
+        resources: found
+            .kinds
+            .iter()
+            .map(|kind| ApiResource { name: kind.name.clone(), kind: kind.kind.clone() })
+            .collect(),
+    });
+    let mut listed: Vec<ApiEnablement> = found.collect();
+    for old in std::mem::take(&mut status.api_enablements) {
+        if discovered.is_unread(&old.group_version) && !listed.iter().any(|new| new.group_version == old.group_version)
+        {
+            listed.push(old);
+        }
+    }
+    listed.sort_by(|a, b| a.group_version.cmp(&b.group_version));
+    status.api_enablements = listed;
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
-    use pando_member::probe::{GroupVersion, Kind};
+    use pando_member::probe::{GroupVersion, Identity, Kind, ProbeResult};
 
     use super::*;
 
-    fn found(health: Health, identity: Option<&str>) -> ProbeResult {
-        ProbeResult { health, kubernetes_version: None, identity: identity.map(str::to_owned), discovered: None }
+    fn found(health: Health, doubt: Option<&str>) -> Look {
+        let result = ProbeResult { health, kubernetes_version: None, identity: Identity::Unasked, discovered: None };
+        Look { result, doubt: doubt.map(str::to_owned) }
     }
 
     #[test]
     fn a_rejected_token_and_a_stranger_are_not_outages() {
         let text = |probe: Probe| format!("{probe:?}");
-        assert_eq!(observation("", &found(Health::Healthy, Some("a"))), Probe::Ok);
-        assert_eq!(observation("a", &found(Health::Healthy, Some("a"))), Probe::Ok);
-        assert!(text(observation("b", &found(Health::Healthy, Some("a")))).contains("another cluster"));
-        assert!(text(observation("", &found(Health::Unauthorized, None))).contains("401"));
-        assert!(matches!(observation("", &found(Health::Unreachable("x".into()), None)), Probe::NoAnswer { .. }));
+        assert_eq!(observation(&found(Health::Healthy, None)), Probe::Ok);
+        assert_eq!(observation(&found(Health::Forbidden("x".into()), None)), Probe::Ok);
+        assert!(text(observation(&found(Health::Healthy, Some("another cluster")))).contains("another cluster"));
+        assert!(text(observation(&found(Health::Unauthorized, None))).contains("401"));
+        assert!(matches!(observation(&found(Health::Unreachable("x".into()), None)), Probe::NoAnswer { .. }));
     }
 
     #[test]
@@ -172,5 +181,22 @@ mod tests {
         collect(&mut status, &Discovered::default(), Timestamp::UNIX_EPOCH);
         assert_eq!(status.conditions[0].reason, API_ENABLEMENTS_EMPTY);
         assert_eq!(status.api_enablements.len(), 1);
+    }
+
+    #[test]
+    fn a_restart_with_half_a_discovery_loses_no_kinds() {
+        let listed = |name: &str| ApiEnablement { group_version: name.into(), resources: vec![] };
+        let mut status =
+            ClusterStatus { api_enablements: vec![listed("apps/v1"), listed("v1")], ..ClusterStatus::default() };
+        let core = GroupVersion { group_version: "v1".into(), kinds: vec![] };
+        let discovered = Discovered { group_versions: vec![core.clone()], missing: vec!["/apis".into()] };
+        collect(&mut status, &discovered, Timestamp::UNIX_EPOCH);
+        let names = |status: &ClusterStatus| -> Vec<String> {
+            status.api_enablements.iter().map(|listed| listed.group_version.clone()).collect()
+        };
+        assert_eq!(names(&status), ["apps/v1", "v1"]);
+        let discovered = Discovered { group_versions: vec![core], missing: vec![] };
+        collect(&mut status, &discovered, Timestamp::UNIX_EPOCH);
+        assert_eq!(names(&status), ["v1"], "what a complete answer lacks is gone");
     }
 }

@@ -1,5 +1,8 @@
-//! Renewing the token of a member before it ends, by the member's own TokenRequest. It is swapped under the living
-//! connections.
+//! Renewing the tokens of a member before they end, by the member's own TokenRequest. The one that this process uses is
+//! swapped under the living connections.
+//!
+//! A member has two: its controller account's, which this process works with, and its impersonator's. Each has a secret and
+//! a life of its own, and is renewed for itself: that one cannot be renewed says nothing about the other.
 
 use std::time::Duration;
 
@@ -8,89 +11,194 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::api::{Api, Patch, PatchParams};
 use kube::core::{ApiResource, GroupVersionKind};
-use pando_api::cluster::LocalSecretReference;
+use pando_api::cluster::{Cluster, LocalSecretReference};
 use pando_api::names::{ClusterName, KARMADA_CLUSTER};
 use pando_api::{annotations, managers};
-use pando_context::Ctx;
+use pando_context::{Ctx, Instant};
 use pando_core::next::Next;
 use pando_member::connect::TOKEN;
-use pando_member::gateway::{Gateway, Issued};
+use pando_member::gateway::Gateway;
 use pando_member::target::Target;
 use pando_runtime::store::Key;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use super::memory::Lifetime;
+use super::memory::{Facts, Lifetime, Renewal};
 use super::namespace::call;
-use super::{Env, Error, secret};
+use super::secret::{self, Credentials};
+use super::{Env, Error};
 
 /// A token is renewed when less than this part of its life is left.
 const LAST_PART: i32 = 5;
 /// The life of a token of which only the end is known.
 const USUAL_LIFE: SignedDuration = SignedDuration::from_hours(24);
-/// How soon a renewal that failed is tried again.
-const RETRY: Duration = Duration::from_secs(60);
+/// How soon a token is asked for again after one was asked for, whatever came of it. A member whose clock is behind issues
+/// tokens that have ended already; it must not be asked for them in a loop.
+const PAUSE: Duration = Duration::from_secs(60);
+/// How soon a renewed token is read from its secret and swapped in.
+const SWAP: Duration = Duration::from_secs(1);
+/// How old what is known of the impersonator's secret may be. This process does not use it.
+const IMPERSONATOR_AGE: Duration = Duration::from_secs(600);
 
-/// Renews the member's tokens when they are due. A failure is logged and tried again: the present ones still live.
-///
-/// Both tokens of a member (its controller account's and its impersonator's) were issued together, and are renewed together.
-pub(super) async fn renew(ctx: &Ctx, env: &Env, name: &ClusterName) -> Next {
-    let Some(life) = env.memory.of(name, |facts| facts.token) else { return Next::await_change() };
-    if let Some(wait) = due_in(life, env.clock.now()) {
-        return Next::after(wait);
-    }
-    let Some(cluster) = env.clusters.get(&Key::cluster(name.as_str())) else { return Next::await_change() };
-    let Some(entry) = env.registry.get(name).filter(|entry| entry.is_connected()) else { return Next::after(RETRY) };
-    let gateway = Gateway::new(entry.member().clone());
-    let accounts = [
-        (&cluster.spec.impersonator_secret_ref, "karmada-impersonator".to_owned()),
-        // The one that this process uses comes last: as long as it is not renewed, all are due.
-        (&cluster.spec.secret_ref, format!("karmada-{name}")),
-    ];
-    for (place, account) in accounts {
-        let Some(place) = place else { continue };
-        if let Err(cause) = one(ctx, env, &gateway, place, &account, length(life)).await {
-            tracing::warn!(cluster = %name, account, cause, "a token could not be renewed, trying again");
-            return Next::after(RETRY);
-        }
-        tracing::info!(cluster = %name, account, "token renewed");
-    }
-    // The next reconcile reads the secret and swaps the token in place.
-    env.memory.of(name, |facts| facts.secret_read = None);
-    Next::after(Duration::ZERO)
+/// One of a member's accounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Account {
+    /// The one that this process works with.
+    Own,
+    /// The one that may impersonate users.
+    Impersonator,
 }
 
-/// Asks for one token and stores it.
+impl Account {
+    fn name(self, cluster: &ClusterName) -> String {
+        match self {
+            Self::Own => format!("karmada-{cluster}"),
+            Self::Impersonator => "karmada-impersonator".to_owned(),
+        }
+    }
+
+    fn place(self, cluster: &Cluster) -> Option<&LocalSecretReference> {
+        match self {
+            Self::Own => cluster.spec.secret_ref.as_ref(),
+            Self::Impersonator => cluster.spec.impersonator_secret_ref.as_ref(),
+        }
+    }
+
+    fn renewal(self, facts: &mut Facts) -> &mut Renewal {
+        match self {
+            Self::Own => &mut facts.own,
+            Self::Impersonator => &mut facts.impersonator,
+        }
+    }
+}
+
+/// Renews the member's tokens when they are due. A failure is logged and tried again: the present ones still live.
+pub(super) async fn renew(ctx: &Ctx, env: &Env, name: &ClusterName) -> Next {
+    let Some(cluster) = env.clusters.get(&Key::cluster(name.as_str())) else { return Next::await_change() };
+    // Ours first: without it the impersonator's cannot be renewed either.
+    let own = keep(ctx, env, name, &cluster, Account::Own).await;
+    look_at_impersonator(ctx, env, name, &cluster).await;
+    let impersonator = keep(ctx, env, name, &cluster, Account::Impersonator).await;
+    own.min(impersonator)
+}
+
+/// Keeps the token of one account alive.
+async fn keep(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &Cluster, account: Account) -> Next {
+    let Some(place) = account.place(cluster) else { return Next::await_change() };
+    let renewal = env.memory.of(name, |facts| *account.renewal(facts));
+    let life = match renewal.wish(env.clock.now()) {
+        Wish::Nothing => return Next::await_change(),
+        Wish::Wait(wait) => return Next::after(wait),
+        Wish::Renew(life) => life,
+    };
+    let Some(entry) = env.registry.get(name).filter(|entry| entry.is_connected()) else { return Next::after(PAUSE) };
+    let gateway = Gateway::new(entry.member().clone());
+    let account_name = account.name(name);
+    env.memory.of(name, |facts| account.renewal(facts).not_before = Some(Instant::now() + PAUSE));
+    match one(ctx, env, &gateway, cluster, place, &account_name, length(life)).await {
+        Ok(life) => {
+            tracing::info!(cluster = %name, account = account_name, "token renewed");
+            env.memory.of(name, |facts| {
+                account.renewal(facts).life = life;
+                if account == Account::Own {
+                    facts.secret_read = None;
+                }
+            });
+            // The next reconcile reads the secret and swaps the token in place.
+            Next::after(if account == Account::Own { SWAP } else { PAUSE })
+        }
+        Err(cause) => {
+            tracing::warn!(cluster = %name, account = account_name, cause, "a token could not be renewed, trying again");
+            Next::after(PAUSE)
+        }
+    }
+}
+
+/// Learns now and then how long the impersonator's token lives. Ours is learned with every connection.
+async fn look_at_impersonator(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &Cluster) {
+    let Some(place) = Account::Impersonator.place(cluster) else { return };
+    let known =
+        env.memory.of(name, |facts| facts.impersonator_read.is_some_and(|read| read.elapsed() < IMPERSONATOR_AGE));
+    if known || !env.registry.get(name).is_some_and(|entry| entry.is_connected()) {
+        return;
+    }
+    let life = match secret::read(ctx, env, cluster, place).await {
+        Ok(Credentials::Found(secret)) => secret::lifetime(&secret),
+        Ok(Credentials::Refused(cause)) => {
+            tracing::warn!(cluster = %name, cause, "the impersonator's token is not renewed");
+            None
+        }
+        // The next reconcile tries again; what was known stays.
+        Err(error) => return tracing::warn!(cluster = %name, %error, "cannot look at the impersonator's token"),
+    };
+    env.memory.of(name, |facts| {
+        facts.impersonator.life = life;
+        facts.impersonator_read = Some(Instant::now());
+    });
+}
+
+/// Asks for one token and stores it. Returns how long it lives, as far as the member said so.
 async fn one(
     ctx: &Ctx,
     env: &Env,
     gateway: &Gateway,
+    cluster: &Cluster,
     place: &LocalSecretReference,
     account: &str,
     life: SignedDuration,
-) -> Result<(), String> {
+) -> Result<Option<Lifetime>, String> {
+    // Before a token is issued it must be known where it goes.
+    let secret = match secret::read(ctx, env, cluster, place).await.map_err(|error| error.to_string())? {
+        Credentials::Found(secret) => secret,
+        Credentials::Refused(cause) => return Err(cause),
+    };
     let resource =
         ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("", "v1", "ServiceAccount"), "serviceaccounts");
     let target = Target::new(resource, Some(KARMADA_CLUSTER), account);
     // Ten minutes is the least that API servers accept.
     let seconds = u64::try_from(life.min(USUAL_LIFE).as_secs()).unwrap_or_default().max(600);
     let issued = gateway.token(ctx, env.hub.term(), &target, seconds).await.map_err(|error| error.to_string())?;
-    store(ctx, env, place, &issued).await.map_err(|error| error.to_string())
-}
-
-async fn store(ctx: &Ctx, env: &Env, place: &LocalSecretReference, issued: &Issued) -> Result<(), Error> {
-    let Some(read) = secret::read(ctx, env, place).await? else { return Ok(()) };
+    let now = env.clock.now();
     let patch = json!({
         "metadata": {
-            "resourceVersion": read.metadata.resource_version,
-            "annotations": {annotations::TOKEN_EXPIRES: issued.expires, secret::ISSUED: env.clock.now().to_string()},
+            "uid": secret.metadata.uid,
+            "resourceVersion": secret.metadata.resource_version,
+            "annotations": {annotations::TOKEN_EXPIRES: issued.expires, secret::ISSUED: now.to_string()},
         },
         "data": {TOKEN: ByteString(issued.token.expose_secret().as_bytes().to_vec())},
     });
+    write(ctx, env, place, &patch).await.map_err(|error| error.to_string())?;
+    Ok(issued.expires.parse().ok().map(|until| Lifetime { from: Some(now), until }))
+}
+
+async fn write(ctx: &Ctx, env: &Env, place: &LocalSecretReference, patch: &serde_json::Value) -> Result<(), Error> {
     let api = Api::<Secret>::namespaced(env.client.clone(), &place.namespace);
     let parameters = PatchParams { field_manager: Some(managers::CLUSTER.into()), ..PatchParams::default() };
     let what = format!("write the renewed token into secret {}/{}", place.namespace, place.name);
-    call(ctx, what, api.patch(&place.name, &parameters, &Patch::Merge(&patch))).await.map(drop)
+    call(ctx, what, api.patch(&place.name, &parameters, &Patch::Merge(patch))).await.map(drop)
+}
+
+/// What a token needs now.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Wish {
+    /// It has no end, or none that is known.
+    Nothing,
+    /// A look after this time.
+    Wait(Duration),
+    /// To be renewed; the life of the present one.
+    Renew(Lifetime),
+}
+
+impl Renewal {
+    fn wish(&self, now: Timestamp) -> Wish {
+        let Some(life) = self.life else { return Wish::Nothing };
+        let pause = self.not_before.map(|at| at.saturating_duration_since(Instant::now())).unwrap_or_default();
+        match due_in(life, now) {
+            Some(wait) => Wish::Wait(wait.max(pause)),
+            None if !pause.is_zero() => Wish::Wait(pause),
+            None => Wish::Renew(life),
+        }
+    }
 }
 
 fn length(life: Lifetime) -> SignedDuration {
@@ -109,13 +217,27 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
     use super::*;
 
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).unwrap()
+    }
+
     #[test]
     fn a_token_is_renewed_in_the_last_fifth_of_its_life() {
-        let at = |seconds| Timestamp::from_second(seconds).unwrap();
         let life = Lifetime { from: Some(at(0)), until: at(1000) };
         assert_eq!(due_in(life, at(0)), Some(Duration::from_secs(800)));
         assert_eq!(due_in(life, at(799)), Some(Duration::from_secs(1)));
         assert_eq!(due_in(life, at(800)), None);
         assert_eq!(due_in(life, at(2000)), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_token_is_asked_for_twice_within_a_minute() {
+        let life = Lifetime { from: Some(at(0)), until: at(1000) };
+        let mut renewal = Renewal { life: Some(life), not_before: None };
+        assert_eq!(renewal.wish(at(900)), Wish::Renew(life));
+        renewal.not_before = Some(Instant::now() + PAUSE);
+        assert_eq!(renewal.wish(at(900)), Wish::Wait(PAUSE));
+        assert_eq!(renewal.wish(at(0)), Wish::Wait(Duration::from_secs(800)));
+        assert_eq!(Renewal { life: None, ..renewal }.wish(at(900)), Wish::Nothing);
     }
 }

@@ -1,18 +1,21 @@
 //! Carries out the plan for one object.
 
+use pando_api::work::Work;
+use pando_api::{annotations, events, labels, managers};
 use pando_context::Ctx;
 use pando_core::drift::{self, Conversion, Desired, MemberStep};
 use pando_core::seen::Seen;
 use pando_member::fault::{self, Fault};
 use pando_member::object::{Live, MemberObject, Verdict};
 use pando_member::target::Target;
+use pando_runtime::events::Level;
 use pando_runtime::store::{Key, Store};
 use serde_json::Value;
 
 use super::observe::{self, Known};
 use super::outcome::Result;
 use super::{CLUSTER_RETRY, Error};
-use crate::member_agent::Agent;
+use crate::member_agent::{Agent, FIRST_SLOW_REPAIR};
 
 /// How often a stale precondition is answered by reading and planning again at once. A rival that still wins then is
 /// left to the queue's backoff.
@@ -26,15 +29,23 @@ pub(super) async fn object(
     ctx: &Ctx,
     agent: &Agent,
     work: &Key,
+    of: &Work,
     ordinal: usize,
     desired: &Desired,
     suspect: bool,
 ) -> std::result::Result<Result, Error> {
-    let one = One { ctx, agent, work, ordinal, desired, target: agent.target(desired) };
+    let one = One { ctx, agent, work, of, ordinal, desired, target: agent.target(desired) };
     let store = agent.watches().acquire(&one.target.resource, work);
-    let mut seen = match observe::known(agent, work, desired, &store, &one.target) {
+    let known = observe::known(agent, work, desired, &store, &one.target);
+    if !matches!(known, Known::Settled)
+        && let Some(retry) = agent.memory().repair_due(work, ordinal, observe::wanted(desired))
+    {
+        return Ok(Result::Postponed { retry });
+    }
+    let mut seen = match known {
         Known::Settled => return Ok(Result::Applied("kept")),
-        Known::Absent if !suspect => Seen::Absent,
+        // Namespaces are often there without our label, which the watch selects by.
+        Known::Absent if !suspect && one.target.resource.kind != "Namespace" => Seen::Absent,
         Known::Absent | Known::Unsure => match observe::live(ctx, agent, &one.target).await {
             Ok(seen) => seen,
             Err(error) => return one.failed(error),
@@ -66,6 +77,7 @@ struct One<'a> {
     ctx: &'a Ctx,
     agent: &'a Agent,
     work: &'a Key,
+    of: &'a Work,
     ordinal: usize,
     desired: &'a Desired,
     target: Target,
@@ -81,19 +93,21 @@ impl One<'_> {
     ) -> std::result::Result<Attempt, Error> {
         let (gateway, term, target) = (self.agent.gateway(), self.agent.term(), &self.target);
         let plan = drift::plan(self.desired, seen.as_ref().map(|(_, value)| value));
-        tracing::debug!(cluster = %self.agent.name(), work = %self.work, object = %target, %plan, "member step");
+        let step = plan.to_string();
+        tracing::debug!(cluster = %self.agent.name(), work = %self.work, object = %target, step, "member step");
         let written = match plan {
             MemberStep::Create { body } => {
                 gateway.create(self.ctx, term, target, &body).await.map(|live| (live, "created"))
             }
             MemberStep::Apply { body, convert, .. } => self.apply(body, convert, &seen).await,
             MemberStep::Adopt { body, why } => {
-                tracing::info!(cluster = %self.agent.name(), object = %target, why, "adopting an object of somebody else, as its conflict resolution says");
-                gateway.apply(self.ctx, term, target, &body).await.map(|live| (live, "adopted"))
+                let adopted = gateway.apply(self.ctx, term, target, &body).await;
+                adopted.inspect(|_| self.adopted(&why)).map(|live| (live, "adopted"))
             }
             MemberStep::Keep => match seen {
-                // What was read may be newer than the watch: with it the next look needs no request.
-                Seen::Found((live, _)) => {
+                // What was read may be newer than the watch: with it the next look needs no request. Without our label the
+                // watch would never tell how it goes on.
+                Seen::Found((live, _)) if is_labelled(&live) => {
                     self.remember(store, &live);
                     return Ok(Ok(Result::Applied("kept")));
                 }
@@ -105,6 +119,7 @@ impl One<'_> {
         };
         Ok(written.map(|(live, verb)| {
             self.written(store, &live);
+            self.count(&step, &seen);
             if verb == "created" && target.resource.kind == "Namespace" {
                 self.agent.wake_waiting();
             }
@@ -167,6 +182,37 @@ impl One<'_> {
         store.written(record);
     }
 
+    fn adopted(&self, why: &str) {
+        let (cluster, object) = (self.agent.name(), &self.target);
+        tracing::info!(%cluster, %object, why, "took over an object of somebody else, as its conflict resolution says");
+        let message = format!(
+            "took over {object} in cluster {cluster}, as conflict resolution {} says ({why}); it stays there when the Work goes",
+            annotations::CONFLICT_RESOLUTION_OVERWRITE,
+        );
+        self.agent.event(self.of, Level::Normal, events::OBJECT_ADOPTED, &message);
+    }
+
+    /// Counts the write. Where repairs begin to be slowed down, an event says who is at the object and where.
+    fn count(&self, step: &str, seen: &Seen<(Live, Value)>) {
+        let repairs = self.agent.memory().note_write(self.work, self.ordinal, observe::wanted(self.desired));
+        if repairs != FIRST_SLOW_REPAIR {
+            return;
+        }
+        let rival = match seen {
+            Seen::Found((_, live)) => last_writer(live).map(|name| format!(" (last writer: {name})")),
+            _ => None,
+        };
+        let message = format!(
+            "somebody in cluster {} keeps changing {}{}, and it is put back more and more slowly: stop the other writer, or \
+             give it the field by an override or a retain label; last repair: {}",
+            self.agent.name(),
+            self.target,
+            rival.unwrap_or_default(),
+            step.split_whitespace().collect::<Vec<_>>().join(" "),
+        );
+        self.agent.event(self.of, Level::Warning, events::OBJECT_CONTESTED, &message);
+    }
+
     fn waiting(&self, why: String) -> Result {
         let before = self.agent.outcome(self.work).map_or(0, |last| last.waits(self.ordinal));
         Result::Waiting { why, times: before.saturating_add(1) }
@@ -186,13 +232,28 @@ impl One<'_> {
                 self.agent.entry().suspect();
                 Ok(Result::Postponed { retry: CLUSTER_RETRY })
             }
-            Fault::NamespaceMissing(_) | Fault::NamespaceTerminating(_) => Ok(self.waiting(error.to_string())),
+            Fault::NamespaceMissing(namespace) => {
+                self.agent.namespace_missing(namespace);
+                Ok(self.waiting(error.to_string()))
+            }
+            Fault::NamespaceTerminating(_) => Ok(self.waiting(error.to_string())),
             _ => {
                 let retry = self.agent.outcome(self.work).map_or(CLUSTER_RETRY, |last| last.backoff(self.ordinal));
                 Ok(Result::Failed { message: error.to_string(), retry: Some(retry) })
             }
         }
     }
+}
+
+fn is_labelled(live: &Live) -> bool {
+    live.meta().labels.as_ref().is_some_and(|labels| labels.contains_key(labels::MANAGED))
+}
+
+/// The manager of the last change that was not ours, as the member's API server noted it.
+fn last_writer(live: &Value) -> Option<&str> {
+    let entries = live.pointer("/metadata/managedFields")?.as_array()?.iter();
+    let others = entries.filter(|entry| entry["manager"] != managers::MEMBER && entry["subresource"] != "status");
+    others.max_by_key(|entry| entry["time"].as_str())?["manager"].as_str()
 }
 
 /// A whole object for what apply refuses: what is wanted, and of the live object what belongs to others: its owners,
@@ -225,6 +286,16 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn the_last_writer_is_the_one_before_us() {
+        let entry = |manager: &str, time: &str| json!({"manager": manager, "operation": "Update", "time": time});
+        let mut live = json!({"metadata": {"managedFields": [entry("kubectl-edit", "2026-01-01T00:00:01Z"), entry("tuner", "2026-01-01T00:00:02Z"), entry("pando", "2026-01-01T00:00:03Z")]}});
+        assert_eq!(last_writer(&live), Some("tuner"));
+        live["metadata"]["managedFields"][1]["subresource"] = json!("status");
+        assert_eq!(last_writer(&live), Some("kubectl-edit"));
+        assert_eq!(last_writer(&json!({})), None);
+    }
 
     #[test]
     fn a_replacement_keeps_what_belongs_to_others() {

@@ -44,7 +44,8 @@ pub enum Result {
         /// When to try again without a change; `None`: only a change can help.
         retry: Option<Duration>,
     },
-    /// The cluster as a whole could not be worked with: says nothing about the object, so its status stays as it is.
+    /// Not now: the cluster as a whole could not be worked with, or the object is repaired too often. Says nothing about
+    /// the object, so its status stays as it is.
     Postponed {
         /// When to try again.
         retry: Duration,

@@ -1,22 +1,25 @@
 //! A Work goes: its objects leave the member, or are left there on purpose; then the Work's finalizer goes.
 //!
 //! Every object is read from the member's quorum before it is decided on, and the Work is let go only when each of them is
-//! proven to be gone or not to be ours.
+//! proven to be gone or not to be ours. A Work that its binding still wants was deleted by hand: its objects stay for the next.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use pando_api::conditions::APPLIED;
 use pando_api::work::Work;
-use pando_api::{events, finalizers};
+use pando_api::{annotations, events, finalizers, labels, names};
 use pando_context::Ctx;
+use pando_core::conditions;
 use pando_core::drift::{self, Desired, ReleaseStep};
 use pando_core::next::Next;
-use pando_core::seen::Seen;
+use pando_core::seen::{ReadFailure, Seen};
 use pando_member::fault::{self, Fault};
 use pando_member::gateway::Deleted;
 use pando_member::object::Live;
 use pando_member::target::Target;
 use pando_runtime::events::Level;
-use pando_runtime::store::Key;
+use pando_runtime::store::{Key, Read, Record, Store};
 use serde_json::{Value, json};
 
 use super::{CLUSTER_RETRY, Error, WAIT_RETRY, observe};
@@ -39,13 +42,72 @@ pub(super) async fn work(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> Re
                 }
             }
         }
-        // Nothing was ever written from it, so nothing is left behind.
-        Err(unfit) => {
+        Err(unfit) if was_never_applied(work) => {
             tracing::warn!(work = %key, %unfit, "releasing a Work that could never be applied")
+        }
+        // What it wrote before it was edited is still there, and nobody knows where.
+        Err(unfit) => {
+            let message = format!(
+                "{unfit}; what was applied from it before is still in cluster {}: put its manifest right, or delete the \
+                 object there and then remove finalizer {} from the Work",
+                agent.name(),
+                finalizers::EXECUTION,
+            );
+            agent.event(work, Level::Warning, events::CLEANUP_WORK_FAILED, &message);
+            return Ok(Next::await_change());
         }
     }
     let_go(ctx, agent, key, work).await?;
     Ok(Next::forget())
+}
+
+/// Does its status say that no object of it was ever seen in the member?
+fn was_never_applied(work: &Work) -> bool {
+    work.status
+        .as_ref()
+        .is_none_or(|status| status.manifest_statuses.is_empty() && !conditions::is_true(&status.conditions, APPLIED))
+}
+
+/// Does the binding of a Work that goes still want it? Then somebody deleted the Work, or its namespace, by hand. The next
+/// Work for the binding has the same ownership record: the object needs neither an end nor a new start.
+///
+/// # Errors
+/// The binding or the cluster cannot be read: nothing can be decided.
+fn is_still_wanted(agent: &Agent, key: &Key, desired: &Desired) -> Result<bool, ReadFailure> {
+    let mark = |mark| desired.manifest.annotation(mark);
+    let place = mark(annotations::RESOURCE_BINDING_NAMESPACE).zip(mark(annotations::RESOURCE_BINDING_NAME));
+    let (Some((namespace, name)), Some(id)) = (place, desired.record.binding.as_deref()) else {
+        return Ok(false);
+    };
+    let Some(binding) = read(agent.bindings(), &Key::namespaced(namespace, name), "ResourceBinding")? else {
+        return Ok(false);
+    };
+    let Some(cluster) = read(agent.clusters(), &Key::cluster(agent.name().as_str()), "Cluster")? else {
+        return Ok(false);
+    };
+    let label = binding.metadata.labels.as_ref().and_then(|labels| labels.get(labels::BINDING_PERMANENT_ID));
+    let template = &binding.spec.resource;
+    let template_namespace = Some(template.namespace.as_str()).filter(|namespace| !namespace.is_empty());
+    let required = binding.spec.required_by.iter().flat_map(|snapshot| &snapshot.clusters);
+    let mut targets = binding.spec.clusters.iter().chain(required);
+    Ok(label.is_some_and(|label| label == id)
+        && binding.metadata.deletion_timestamp.is_none()
+        && cluster.metadata.deletion_timestamp.is_none()
+        && *key.name == *names::work_name(template_namespace, &template.kind, &template.name)
+        && targets.any(|target| target.name == agent.name().as_str()))
+}
+
+/// The object, or that it does not exist. What is not known is neither.
+fn read<T: Record>(store: &Store<T>, key: &Key, kind: &str) -> Result<Option<Arc<T>>, ReadFailure> {
+    let unknown = |why: String| ReadFailure::new(format!("{kind} {key}"), why);
+    if !store.is_synced() {
+        return Err(unknown("it was not listed yet".to_owned()));
+    }
+    match store.read(key) {
+        Read::Found(object) => Ok(Some(object)),
+        Read::Absent => Ok(None),
+        Read::Unreadable(why) => Err(unknown(why)),
+    }
 }
 
 /// Takes one step with one object. `None`: nothing is left to be done with it; otherwise when to look again.
@@ -60,11 +122,19 @@ async fn object(
     let target = agent.target(desired);
     let seen = match observe::live(ctx, agent, &target).await {
         Ok(seen) => seen,
-        Err(error) if observe::proves_absence(&error.fault) => Seen::Absent,
+        Err(error) if observe::proves_absence(agent, desired, &error.fault) => Seen::Absent,
         Err(error) => return postponed(agent, work, error).map(Some),
     };
     let step = drift::release(desired, seen.as_ref().map(|(_, value): &(Live, Value)| value), preserve);
     tracing::debug!(cluster = %agent.name(), work = %key, object = %target, %step, "release step");
+    let ends = matches!(step, ReleaseStep::Delete { .. } | ReleaseStep::Strip { .. });
+    if ends && is_still_wanted(agent, key, desired)? {
+        let message =
+            format!("its binding still wants it in cluster {}: {target} stays there for the next Work", agent.name());
+        tracing::warn!(cluster = %agent.name(), work = %key, object = %target, "a Work was deleted that its binding still wants; the object stays");
+        agent.event(work, Level::Warning, events::OBJECT_KEPT, &message);
+        return Ok(None);
+    }
     let (gateway, term) = (agent.gateway(), agent.term());
     let outcome = match step {
         ReleaseStep::Gone => return Ok(None),

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use pando_context::Instant;
 use pando_runtime::store::Key;
@@ -18,6 +19,34 @@ struct Facts {
     accepted: BTreeMap<Key, BTreeMap<Box<str>, Box<str>>>,
     parked: BTreeSet<Key>,
     status_written: BTreeMap<Key, Instant>,
+    /// By Work and position of the manifest in it.
+    writes: BTreeMap<Key, BTreeMap<usize, Write>>,
+}
+
+/// The last write of one object.
+struct Write {
+    /// Hash of what was wanted.
+    wanted: Box<str>,
+    at: Instant,
+    /// How often in a row the same was written again, because somebody in the member had changed or deleted it.
+    repairs: u32,
+}
+
+/// Repairs further apart than this are not in a row.
+const ROW: Duration = Duration::from_secs(60);
+/// The first repair in a row that may have to wait.
+pub(crate) const FIRST_SLOW_REPAIR: u32 = 4;
+/// Longest time between two repairs.
+const SLOWEST: Duration = Duration::from_secs(30);
+
+impl Write {
+    /// Time from this write to the next repair: none for the first three in a row, then 1 s, 2 s, 4 s, … 30 s.
+    fn pause(&self) -> Duration {
+        match self.repairs.checked_sub(FIRST_SLOW_REPAIR - 1) {
+            Some(doublings) => (Duration::from_secs(1) * 2_u32.saturating_pow(doublings.min(5))).min(SLOWEST),
+            None => Duration::ZERO,
+        }
+    }
 }
 
 impl Memory {
@@ -58,6 +87,26 @@ impl Memory {
             .is_some_and(|accepted| **accepted == *live)
     }
 
+    /// The object was written; returns how many repairs in a row that makes. The first write of something new is none.
+    pub(crate) fn note_write(&self, work: &Key, ordinal: usize, wanted: &str) -> u32 {
+        let mut facts = self.facts();
+        let of_work = facts.writes.entry(work.clone()).or_default();
+        let repairs = match of_work.get(&ordinal).filter(|last| *last.wanted == *wanted) {
+            Some(last) if last.at.elapsed() <= ROW => last.repairs.saturating_add(1),
+            Some(_) => 1,
+            None => 0,
+        };
+        of_work.insert(ordinal, Write { wanted: wanted.into(), at: Instant::now(), repairs });
+        repairs
+    }
+
+    /// How long writing the same again has to wait. Otherwise two writers that disagree would fill the member with writes.
+    pub(crate) fn repair_due(&self, work: &Key, ordinal: usize, wanted: &str) -> Option<Duration> {
+        let facts = self.facts();
+        let last = facts.writes.get(work)?.get(&ordinal).filter(|last| *last.wanted == *wanted)?;
+        last.pause().checked_sub(last.at.elapsed()).filter(|wait| !wait.is_zero())
+    }
+
     /// Keeps a Work until the member is back.
     pub(crate) fn park(&self, work: &Key) {
         self.facts().parked.insert(work.clone());
@@ -85,6 +134,7 @@ impl Memory {
         facts.accepted.remove(work);
         facts.parked.remove(work);
         facts.status_written.remove(work);
+        facts.writes.remove(work);
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
@@ -105,6 +155,24 @@ mod tests {
         assert!(!memory.is_accepted(&work, "wanted later", "as kept"));
         memory.forget(&work);
         assert!(!memory.is_accepted(&work, "wanted", "as kept"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn repairs_in_a_row_become_slower_and_a_quiet_minute_ends_the_row() {
+        let (memory, work) = (Memory::default(), Key::namespaced("karmada-es-bj", "web"));
+        let due = |wanted: &str| memory.repair_due(&work, 0, wanted).unwrap_or_default().as_secs();
+        let mut pauses = Vec::new();
+        for _ in 0..11 {
+            memory.note_write(&work, 0, "wanted");
+            pauses.push(due("wanted"));
+            assert_eq!(due("wanted later"), 0, "a change of what is wanted never waits");
+            tokio::time::advance(Duration::from_secs(due("wanted"))).await;
+        }
+        assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30]);
+        tokio::time::advance(ROW + Duration::from_secs(1)).await;
+        assert_eq!(memory.note_write(&work, 0, "wanted"), 1);
+        assert_eq!(due("wanted"), 0);
+        assert_eq!(memory.note_write(&work, 1, "wanted"), 0, "another object of the Work");
     }
 
     #[test]

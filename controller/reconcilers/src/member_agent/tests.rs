@@ -15,6 +15,8 @@ static WATCH: Kind = Kind::new("watch");
 
 const WORKS: &str = "/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-bj/works";
 const CONFIG: &str = "/api/v1/namespaces/shop/configmaps/settings";
+const CLUSTER: &str = "/apis/cluster.karmada.io/v1alpha1/clusters/bj";
+const BINDING: &str = "/apis/work.karmada.io/v1alpha2/namespaces/shop/resourcebindings/settings-configmap";
 
 /// A hub and the member `bj`, with the actor of it running.
 struct World {
@@ -35,19 +37,23 @@ impl World {
     async fn over(hub: Server, member: Server) -> Self {
         let root = Scope::root("test");
         let works: Store<Work> = Store::new(ApiResource::erase::<Work>(&()));
+        let bindings: Store<ResourceBinding> = Store::new(ApiResource::erase::<ResourceBinding>(&()));
+        let clusters: Store<Cluster> = Store::new(ApiResource::erase::<Cluster>(&()));
         let metrics = Metrics::new();
         let agents = Agents::new(Parts {
             hub: Hub::new(hub.client(), Term::constant()),
             works: works.clone(),
+            bindings: bindings.clone(),
+            clusters: clusters.clone(),
             federation: "federation-1".into(),
             events: Recorder::disabled(),
             clock: Arc::new(SystemClock),
             metrics,
             settings: Settings::default(),
         });
-        let (client, fed) = (hub.client(), works.clone());
-        root.ctx().spawn(&WATCH, |ctx| watch::run(ctx, client, fed, watch::Options::default())).detach();
-        works.synced(root.ctx()).await.unwrap();
+        feed(&root, &hub, &works).await;
+        feed(&root, &hub, &bindings).await;
+        feed(&root, &hub, &clusters).await;
         let registry = Registry::new(root.ctx().clone());
         let name = ClusterName::parse("bj").unwrap();
         let entry = registry.attach_by(&name, |_| (member.client(), member.client())).await.unwrap();
@@ -65,6 +71,7 @@ impl World {
         self.root.stop(pando_context::Reason::shutdown("restart"), Duration::from_secs(5)).await.unwrap();
         self.hub.writes();
         self.member.writes();
+        self.member.reads();
         Self::over(self.hub, self.member).await
     }
 
@@ -92,12 +99,50 @@ impl World {
         world
     }
 
+    /// The Cluster `bj`, and a binding that sends the ConfigMap there.
+    async fn with_bound_config() -> Self {
+        let world = Self::new().await;
+        world.member.put(
+            "/api/v1/namespaces/shop",
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}),
+        );
+        world.hub.put(CLUSTER, json!({"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster", "metadata": {"name": "bj"}, "spec": {"syncMode": "Push"}}));
+        world.hub.put(BINDING, json!({
+            "apiVersion": "work.karmada.io/v1alpha2", "kind": "ResourceBinding",
+            "metadata": {"name": "settings-configmap", "namespace": "shop", "labels": {"resourcebinding.karmada.io/permanent-id": "b-1"}},
+            "spec": {"resource": {"apiVersion": "v1", "kind": "ConfigMap", "namespace": "shop", "name": "settings"}, "clusters": [{"name": "bj"}]},
+        }));
+        world.wants(&bound_work(), bound_config()).await;
+        world.member.writes();
+        world.hub.writes();
+        world
+    }
+
     fn condition(&self, work: &str, kind: &str) -> String {
         let work = self.hub.get(&format!("{WORKS}/{work}")).unwrap();
         let conditions = work["status"]["conditions"].as_array().cloned().unwrap_or_default();
         let found = conditions.iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
         format!("{}: {}", found["status"].as_str().unwrap_or("none"), found["message"].as_str().unwrap_or_default())
     }
+}
+
+async fn feed<T: pando_runtime::store::Record>(root: &Scope, server: &Server, store: &Store<T>) {
+    let (client, fed) = (server.client(), store.clone());
+    root.ctx().spawn(&WATCH, |ctx| watch::run(ctx, client, fed, watch::Options::default())).detach();
+    store.synced(root.ctx()).await.unwrap();
+}
+
+fn bound_work() -> String {
+    names::work_name(Some("shop"), "ConfigMap", "settings")
+}
+
+fn bound_config() -> Value {
+    let mut config = config(json!({"a": "1"}));
+    config["metadata"]["annotations"] = json!({
+        "pando.io/binding": "b-1", "resourcetemplate.karmada.io/uid": "template-1",
+        "resourcebinding.karmada.io/namespace": "shop", "resourcebinding.karmada.io/name": "settings-configmap",
+    });
+    config
 }
 
 fn config(data: Value) -> Value {
@@ -151,6 +196,135 @@ async fn a_restart_with_nothing_changed_writes_nothing() {
     let world = World::with_config().await.restart().await;
     world.rest().await;
     assert_eq!((world.member.writes(), world.hub.writes()), (nothing(), nothing()));
+    assert_eq!(world.member.reads(), nothing(), "the lists of its watches are enough");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_was_taken_over_stays_when_its_work_goes() {
+    let world = World::new().await;
+    world
+        .member
+        .put("/api/v1/namespaces/shop", json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}));
+    let mut theirs = config(json!({"theirs": "x"}));
+    theirs["metadata"]["labels"] = json!({"team": "a"});
+    world.member.put(CONFIG, theirs);
+    let mut ours = config(json!({"a": "1"}));
+    ours["metadata"]["annotations"] = json!({"work.karmada.io/conflict-resolution": "overwrite"});
+    world.wants("settings", ours).await;
+    assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
+    world.member.edit(CONFIG, |live| live["data"]["a"] = json!("by hand"));
+    world.rest().await;
+    assert_eq!(world.member.get(CONFIG).unwrap()["data"]["a"], "1", "it is ours as long as the Work is there");
+    world.hub.delete(&format!("{WORKS}/settings"));
+    world.rest().await;
+    let left = world.member.get(CONFIG).unwrap();
+    assert_eq!(left["metadata"]["labels"], json!({"team": "a"}));
+    assert_eq!(left["metadata"]["annotations"]["pando.io/adopted"], Value::Null);
+    assert!(world.hub.get(&format!("{WORKS}/settings")).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_work_deleted_by_hand_leaves_its_object_for_the_next_one() {
+    let world = World::with_bound_config().await;
+    let uid = world.member.get(CONFIG).unwrap()["metadata"]["uid"].clone();
+    world.hub.delete(&format!("{WORKS}/{}", bound_work()));
+    world.rest().await;
+    assert!(world.hub.get(&format!("{WORKS}/{}", bound_work())).is_none());
+    world.wants(&bound_work(), bound_config()).await;
+    assert_eq!(world.member.writes(), nothing());
+    assert_eq!(world.member.get(CONFIG).unwrap()["metadata"]["uid"], uid);
+    assert_eq!(world.condition(&bound_work(), "Applied"), "True: Manifest has been successfully applied");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_work_that_its_binding_or_cluster_gives_up_takes_its_object_along() {
+    type Edit = fn(&mut Value);
+    let give_up: [(&str, Edit); 4] = [
+        (BINDING, |binding| binding["spec"]["clusters"] = json!([{"name": "sh"}])),
+        (BINDING, |binding| binding["metadata"]["labels"]["resourcebinding.karmada.io/permanent-id"] = json!("b-2")),
+        (BINDING, hold_and_delete),
+        (CLUSTER, hold_and_delete),
+    ];
+    for (path, edit) in give_up {
+        let world = World::with_bound_config().await;
+        world.hub.edit(path, edit);
+        world.rest().await;
+        world.hub.delete(&format!("{WORKS}/{}", bound_work()));
+        world.rest().await;
+        assert_eq!(world.member.writes(), [format!("DELETE {CONFIG}")], "{path}");
+    }
+}
+
+fn hold_and_delete(object: &mut Value) {
+    object["metadata"]["finalizers"] = json!(["example.org/hold"]);
+    object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_page_of_a_load_balancer_lets_no_work_go() {
+    let world = World::with_config().await;
+    for page in ["<html>no such site</html>", "404 page not found\n"] {
+        world.member.answer_reads_with(Some(page));
+        world.hub.delete(&format!("{WORKS}/settings"));
+        world.root.ctx().sleep(Duration::from_secs(60)).await.unwrap();
+        assert!(world.hub.get(&format!("{WORKS}/settings")).is_some(), "{page}");
+    }
+    world.member.answer_reads_with(None);
+    world.root.ctx().sleep(Duration::from_secs(60)).await.unwrap();
+    assert_eq!((world.member.get(CONFIG), world.hub.get(&format!("{WORKS}/settings"))), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_work_made_unreadable_after_it_was_applied_is_not_let_go() {
+    let world = World::with_config().await;
+    let work = format!("{WORKS}/settings");
+    let good = world.hub.get(&work).unwrap()["spec"].clone();
+    world.hub.edit(&work, |work| work["spec"]["workload"]["manifests"] = json!([{"apiVersion": "v1"}]));
+    world.hub.delete(&work);
+    world.rest().await;
+    assert!(world.hub.get(&work).is_some() && world.member.get(CONFIG).is_some());
+    world.hub.edit(&work, |work| work["spec"] = good);
+    world.rest().await;
+    assert_eq!((world.member.get(CONFIG), world.hub.get(&work)), (None, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_writers_that_disagree_do_not_fill_the_member_with_writes() {
+    let world = World::with_config().await;
+    world.member.writes();
+    for second in 0..120 {
+        let before = world.member.get(CONFIG).unwrap()["data"]["a"].clone();
+        if before == "1" {
+            world.member.edit(CONFIG, |live| live["data"]["a"] = json!(format!("theirs {second}")));
+        }
+        world.root.ctx().sleep(Duration::from_secs(1)).await.unwrap();
+        if second < 3 {
+            assert_eq!(world.member.get(CONFIG).unwrap()["data"]["a"], "1", "the first repairs are immediate");
+        }
+    }
+    let applies = world.member.writes().iter().filter(|write| write.starts_with("APPLY")).count();
+    assert!((6..=12).contains(&applies), "{applies} repairs in two minutes");
+    assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
+    world.root.ctx().sleep(Duration::from_secs(30)).await.unwrap();
+    assert_eq!(world.member.get(CONFIG).unwrap()["data"]["a"], "1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_namespace_that_is_there_is_enough_until_it_is_gone() {
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
+    let world = World::with_config().await;
+    let work = names::work_name(None, "Namespace", "shop");
+    world.member.writes();
+    world.wants(&work, namespace).await;
+    assert_eq!(world.condition(&work, "Applied"), "True: Manifest has been successfully applied");
+    world.root.ctx().sleep(Duration::from_secs(120)).await.unwrap();
+    assert_eq!(world.member.writes(), nothing());
+    let world = world.restart().await;
+    assert_eq!((world.member.writes(), world.hub.writes()), (nothing(), nothing()));
+    world.member.delete("/api/v1/namespaces/shop");
+    world.member.delete(CONFIG);
+    world.rest().await;
+    assert!(world.member.get("/api/v1/namespaces/shop").is_some() && world.member.get(CONFIG).is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ where
     K: Resource<DynamicType = ()> + DeserializeOwned + Send + Sync + 'static,
 {
     fn decode(_: &ApiResource, raw: &RawValue) -> Result<Self, String> {
-        let mut object: Self = serde_json::from_str(raw.get()).map_err(|error| error.to_string())?;
+        let mut object: Self = serde_json::from_str(raw.get()).map_err(|error| decode_error(&error))?;
         Record::prune(&mut object);
         Ok(object)
     }
@@ -40,5 +40,60 @@ where
     /// Drops `managedFields`: often half of an object, and never read here.
     fn prune(&mut self) {
         self.meta_mut().managed_fields = None;
+    }
+}
+
+/// What a JSON error says, without the value it complains of: that may be a secret's.
+///
+/// `invalid type: string "hunter2", expected a map` becomes `invalid type: string "…", expected a
+/// map`. Names of fields stay.
+pub fn decode_error(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    if let (Some(first), Some(last)) = (text.find('"'), text.rfind('"'))
+        && first < last
+    {
+        return format!("{}\"…\"{}", &text[..first], &text[last + 1..]);
+    }
+    let names_a_field =
+        ["missing field", "duplicate field", "unknown field"].iter().any(|words| text.starts_with(words));
+    match text.split_once('`') {
+        Some((before, rest)) if !names_a_field => match rest.split_once('`') {
+            Some((_, after)) => format!("{before}`…`{after}"),
+            None => format!("{before}…"),
+        },
+        _ => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
+
+    use std::collections::BTreeMap;
+
+    use serde::Deserialize;
+
+    use super::*;
+
+    #[test]
+    fn errors_name_the_place_and_never_the_value() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Object {
+            #[expect(dead_code, reason = "only decoded")]
+            data: BTreeMap<String, String>,
+        }
+        #[derive(Debug, Deserialize)]
+        enum Mode {
+            Push,
+        }
+        let object = |text: &str| decode_error(&serde_json::from_str::<Object>(text).unwrap_err());
+        assert!(object(r#"{"data":"hun\"ter2"}"#).starts_with("invalid type: string \"…\", expected a map at line 1"));
+        assert!(object(r#"{"data":{"a":4711}}"#).starts_with("invalid type: integer `…`, expected a string"));
+        assert!(object("{}").starts_with("missing field `data`"));
+        assert!(object(r#"{"x":1}"#).starts_with("unknown field `x`, expected `data`"));
+        let mode = serde_json::from_str::<Mode>("\"secret\"").unwrap_err();
+        assert!(decode_error(&mode).starts_with("unknown variant `…`, expected `Push`"));
+        assert!(matches!(serde_json::from_str("\"Push\""), Ok(Mode::Push)));
     }
 }

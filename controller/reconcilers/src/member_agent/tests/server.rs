@@ -38,7 +38,11 @@ struct State {
     applied: BTreeMap<String, Value>,
     watchers: Vec<(String, Option<String>, mpsc::UnboundedSender<Bytes>)>,
     log: Vec<String>,
+    /// Reads of single objects.
+    reads: Vec<String>,
     silent: bool,
+    /// What a proxy in between answers to reads of single objects, with 404.
+    page: Option<&'static str>,
 }
 
 impl Server {
@@ -97,6 +101,16 @@ impl Server {
         std::mem::take(&mut self.0.lock().unwrap().log)
     }
 
+    /// The reads of single objects since the last call.
+    pub(super) fn reads(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().reads)
+    }
+
+    /// A proxy answers reads of single objects from now on, or no longer does.
+    pub(super) fn answer_reads_with(&self, page: Option<&'static str>) {
+        self.0.lock().unwrap().page = page;
+    }
+
     /// Connections hang from now on, or work again.
     pub(super) fn silence(&self, silent: bool) {
         self.0.lock().unwrap().silent = silent;
@@ -118,6 +132,13 @@ impl State {
             (&Method::DELETE, _) => "DELETE",
             _ => panic!("not a verb of ours: {method} {content} {uri}"),
         };
+        if verb == "GET" {
+            self.reads.push(path.to_owned());
+            if let Some(page) = self.page {
+                let body = BodyExt::boxed(Full::new(Bytes::from_static(page.as_bytes())));
+                return Response::builder().status(StatusCode::NOT_FOUND).body(body).unwrap();
+            }
+        }
         let result = match verb {
             "GET" => self.objects.get(path).cloned().ok_or_else(|| not_found(path)),
             "CREATE" => self.create(path, body),
@@ -278,7 +299,8 @@ fn not_found(path: &str) -> (u16, Value) {
 }
 
 fn is_collection(path: &str) -> bool {
-    ["configmaps", "deployments", "namespaces", "works"].iter().any(|plural| path.ends_with(&format!("/{plural}")))
+    let plurals = ["configmaps", "deployments", "namespaces", "works", "resourcebindings", "clusters"];
+    plurals.iter().any(|plural| path.ends_with(&format!("/{plural}")))
 }
 
 /// Does a list or watch of `collection` (of all namespaces, or of one) show the object at `path`?
