@@ -324,7 +324,8 @@ pub fn place(binding: &mut ResourceBinding, clusters: &Snapshot) -> Placed {
                 .collect();
             let changed = assignment.targets != before;
             if changed {
-                notices.push(Notice::normal(events::SCHEDULE_BINDING_SUCCEED, result_text(&assignment.targets)));
+                let message = format!("Binding has been scheduled successfully. Result: {}", assignment.result());
+                notices.push(Notice::normal(events::SCHEDULE_BINDING_SUCCEED, message));
             }
             let targets = assignment.targets.len();
             binding.spec.clusters = assignment.targets;
@@ -353,11 +354,6 @@ fn record_placement(binding: &mut ResourceBinding) {
         let annotations = binding.metadata.annotations.get_or_insert_default();
         annotations.insert(annotations::APPLIED_PLACEMENT.to_owned(), applied);
     }
-}
-
-fn result_text(targets: &[pando_api::work::TargetCluster]) -> String {
-    let parts: Vec<_> = targets.iter().map(|target| format!("{}:{}", target.name, target.replicas)).collect();
-    format!("Binding has been scheduled successfully. Result: {{{}}}", parts.join(", "))
 }
 
 /// The binding that the policy asks for; clusters and everything that others decide are taken over from the present one.

@@ -177,6 +177,10 @@ pub struct Agent {
 impl Agent {
     fn new(parts: Parts, entry: Arc<Entry>) -> Arc<Self> {
         let member = entry.member().clone();
+        let (execution, status) = (
+            Queue::of_member("execution", member.name().as_str()),
+            Queue::of_member("work_status", member.name().as_str()),
+        );
         let namespace = member.name().execution_namespace();
         let decode = decode::decoder(Arc::clone(&parts.federation), parts.works.clone(), namespace.clone());
         let metrics = parts.metrics.clone();
@@ -199,8 +203,8 @@ impl Agent {
                 namespace,
                 gateway,
                 decode,
-                execution: Queue::new("execution"),
-                status: Queue::new("work_status"),
+                execution,
+                status,
                 memory: Memory::default(),
             }
         })

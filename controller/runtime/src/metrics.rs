@@ -195,16 +195,18 @@ impl Metrics {
         self.registry().register_collector(collector);
     }
 
-    /// Shows the depth of a queue under `workqueue_depth{name}`, for as long as the queue exists. A
-    /// later queue of the same name takes the place of an earlier one.
+    /// Shows the depth of a queue under `workqueue_depth{name}`, and `member_cluster` if it is that
+    /// of a member, for as long as the queue exists. A later queue of the same name and member takes
+    /// the place of an earlier one.
     pub fn watch_queue<K: Key>(&self, queue: &Queue<K>) {
         let mut queues = self.shared.queues.lock();
-        queues.retain(|(name, _)| *name != queue.name());
-        queues.push((queue.name(), Box::new(queue.gauge())));
+        let watched = Watched { name: queue.name(), member: queue.member().map(Arc::from) };
+        queues.retain(|(other, _)| *other != watched);
+        queues.push((watched, Box::new(queue.gauge())));
     }
 
     /// The queues that are watched and exist, in the order of their registration.
-    pub fn queues(&self) -> Vec<(&'static str, Depth)> {
+    pub fn queues(&self) -> Vec<(Watched, Depth)> {
         self.shared.queues.depths()
     }
 
@@ -285,20 +287,36 @@ impl Metrics {
 
 type Gauge = Box<dyn Fn() -> Option<Depth> + Send + Sync>;
 
+/// A queue in the metrics. Prints as its name, and the member if it is that of one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    name: &'static str,
+    member: Option<Arc<str>>,
+}
+
+impl fmt::Display for Watched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.member {
+            Some(member) => f.pad(&format!("{} {member}", self.name)),
+            None => f.pad(self.name),
+        }
+    }
+}
+
 #[derive(Default)]
-struct Queues(Mutex<Vec<(&'static str, Gauge)>>);
+struct Queues(Mutex<Vec<(Watched, Gauge)>>);
 
 impl Queues {
-    fn lock(&self) -> MutexGuard<'_, Vec<(&'static str, Gauge)>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<(Watched, Gauge)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn depths(&self) -> Vec<(&'static str, Depth)> {
+    fn depths(&self) -> Vec<(Watched, Depth)> {
         let mut queues = self.lock();
         let mut depths = Vec::new();
-        queues.retain(|(name, gauge)| {
+        queues.retain(|(queue, gauge)| {
             let depth = gauge();
-            depths.extend(depth.map(|depth| (*name, depth)));
+            depths.extend(depth.map(|depth| (queue.clone(), depth)));
             depth.is_some()
         });
         depths
@@ -340,9 +358,11 @@ impl Collector for Queues {
                 &mut encoder,
                 name,
                 help,
-                depths
-                    .iter()
-                    .map(|(queue, depth)| ([("name", *queue)], column(depth))),
+                depths.iter().map(|(queue, depth)| {
+                    let member = queue.member.as_deref().map(|member| ("member_cluster", member));
+                    let labels = std::iter::once(("name", queue.name)).chain(member);
+                    (labels.collect(), column(depth))
+                }),
             )?;
         }
         Ok(())
@@ -374,7 +394,7 @@ impl Collector for Contexts {
         for (column, (name, help)) in columns.into_iter().enumerate() {
             let rows = kinds
                 .iter()
-                .map(|(kind, counts)| ([("kind", *kind)], counts[column]));
+                .map(|(kind, counts)| (vec![("kind", *kind)], counts[column]));
             gauges(&mut encoder, name, help, rows)?;
         }
         Ok(())
@@ -382,11 +402,11 @@ impl Collector for Contexts {
 }
 
 /// Writes one gauge with a row for each set of labels.
-fn gauges(
+fn gauges<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    rows: impl Iterator<Item = ([(&'static str, &'static str); 1], usize)>,
+    rows: impl Iterator<Item = (Vec<(&'static str, &'a str)>, usize)>,
 ) -> fmt::Result {
     let kind = prometheus_client::metrics::MetricType::Gauge;
     let mut metric = encoder.encode_descriptor(name, help, None, kind)?;
@@ -420,6 +440,22 @@ mod tests {
         ] {
             assert!(text.contains(line), "{line} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn each_member_shows_its_own_queue() {
+        let metrics = Metrics::new();
+        let queues = ["bj", "sh"].map(|member| Queue::of_member("execution", member));
+        queues.iter().for_each(|queue| metrics.watch_queue(queue));
+        queues[0].add("web");
+        let text = metrics.encode().unwrap();
+        for line in [
+            "workqueue_depth{name=\"execution\",member_cluster=\"bj\"} 1",
+            "workqueue_depth{name=\"execution\",member_cluster=\"sh\"} 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+        assert_eq!(metrics.queues()[1].0.to_string(), "execution sh");
     }
 
     #[test]

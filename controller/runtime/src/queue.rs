@@ -43,6 +43,7 @@ pub struct Queue<K> {
 
 struct Shared<K> {
     name: &'static str,
+    member: Option<Arc<str>>,
     state: Mutex<State<K>>,
     /// Rung when a key may have become ready, or the next delayed one earlier.
     bell: Notify,
@@ -65,10 +66,20 @@ impl<K> Debug for Queue<K> {
 impl<K: Key> Queue<K> {
     /// An empty queue. The name appears in metrics and on the debug page.
     pub fn new(name: &'static str) -> Self {
+        Self::with_member(name, None)
+    }
+
+    /// An empty queue of one member cluster: each member has its own of the same name.
+    pub fn of_member(name: &'static str, member: &str) -> Self {
+        Self::with_member(name, Some(member.into()))
+    }
+
+    fn with_member(name: &'static str, member: Option<Arc<str>>) -> Self {
         let state = Mutex::new(State::new());
         Self {
             shared: Arc::new(Shared {
                 name,
+                member,
                 state,
                 bell: Notify::new(),
             }),
@@ -78,6 +89,11 @@ impl<K: Key> Queue<K> {
     /// The name.
     pub fn name(&self) -> &'static str {
         self.shared.name
+    }
+
+    /// The member cluster that it belongs to.
+    pub fn member(&self) -> Option<&str> {
+        self.shared.member.as_deref()
     }
 
     /// Adds a key that somebody waits for.

@@ -164,9 +164,23 @@ impl<'a> Subject<'a> {
         log(self.member)?.mark()
     }
 
-    /// Waits until Pando has asked nothing about the object for a while; then all it asked since the mark has to be this,
-    /// in this order: verb and answer.
+    /// All that Pando asked since the mark, once it has come to rest, has to be this: verb and answer, in this order.
     pub(crate) async fn cost(&self, what: &str, since: Mark, wanted: &[&str]) -> Result<()> {
+        let seen = self.at_rest(what, since).await?;
+        ensure!(seen == wanted, "{what}: wanted {wanted:?}, but Pando asked {seen:?}");
+        Ok(())
+    }
+
+    /// As [`Subject::cost`], without reads: controllers of the member write the object as well, and Pando may look again.
+    pub(crate) async fn writes(&self, what: &str, since: Mark, wanted: &[&str]) -> Result<()> {
+        let mut seen = self.at_rest(what, since).await?;
+        seen.retain(|request| !request.starts_with("get"));
+        ensure!(seen == wanted, "{what}: wanted {wanted:?}, but Pando wrote {seen:?}");
+        Ok(())
+    }
+
+    /// Waits until Pando has asked nothing about the object for a while. Gives what it asked since the mark.
+    async fn at_rest(&self, what: &str, since: Mark) -> Result<Vec<String>> {
         let seen = eventually::some(SOON, "Pando to leave the object alone", || async {
             let before = self.requests(since)?;
             tokio::time::sleep(REST).await;
@@ -176,8 +190,7 @@ impl<'a> Subject<'a> {
         })
         .await?;
         println!("    {what}: {}", if seen.is_empty() { "no request".to_owned() } else { seen.join(", ") });
-        ensure!(seen == wanted, "{what}: wanted {wanted:?}, but Pando asked {seen:?}");
-        Ok(())
+        Ok(seen)
     }
 
     fn requests(&self, since: Mark) -> Result<Vec<String>> {

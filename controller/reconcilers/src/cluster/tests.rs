@@ -27,7 +27,13 @@ const NAMESPACE: &str = "/api/v1/namespaces/karmada-es-bj";
 
 /// Objects by path; reads, creates and merges them, issues tokens, and logs what it was asked for.
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<(BTreeMap<String, Value>, Vec<String>)>>);
+struct Server(Arc<Mutex<Served>>);
+
+#[derive(Default)]
+struct Served {
+    objects: BTreeMap<String, Value>,
+    log: Vec<String>,
+}
 
 impl Server {
     fn client(&self) -> Client {
@@ -47,7 +53,7 @@ impl Server {
 
     fn answer(&self, method: &Method, path: &str, body: &[u8]) -> (u16, Value) {
         let mut state = self.0.lock().unwrap();
-        let (objects, log) = &mut *state;
+        let Served { objects, log } = &mut *state;
         log.push(format!("{method} {path}"));
         if path.ends_with("/token") {
             let expires = (Timestamp::now() + SignedDuration::from_hours(24)).to_string();
@@ -71,20 +77,20 @@ impl Server {
     }
 
     fn put(&self, path: &str, object: Value) {
-        self.0.lock().unwrap().0.insert(path.to_owned(), object);
+        self.0.lock().unwrap().objects.insert(path.to_owned(), object);
     }
 
     fn get(&self, path: &str) -> Value {
-        self.0.lock().unwrap().0[path].clone()
+        self.0.lock().unwrap().objects[path].clone()
     }
 
     fn remove(&self, path: &str) {
-        self.0.lock().unwrap().0.remove(path);
+        self.0.lock().unwrap().objects.remove(path);
     }
 
     /// What it was asked for that contains `text`, since it was last asked this.
     fn asked(&self, text: &str) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().unwrap().1).into_iter().filter(|line| line.contains(text)).collect()
+        std::mem::take(&mut self.0.lock().unwrap().log).into_iter().filter(|line| line.contains(text)).collect()
     }
 }
 

@@ -184,9 +184,11 @@ impl One<'_> {
 
     fn adopted(&self, why: &str) {
         let (cluster, object) = (self.agent.name(), &self.target);
-        tracing::info!(%cluster, %object, why, "took over an object of somebody else, as its conflict resolution says");
+        tracing::info!(%cluster, %object, "took over an object of somebody else, as its conflict resolution says");
+        // Even a hash may give the content of a Secret away.
+        let why = if object.is_secret() { String::new() } else { format!(" ({why})") };
         let message = format!(
-            "took over {object} in cluster {cluster}, as conflict resolution {} says ({why}); it stays there when the Work goes",
+            "took over {object} in cluster {cluster}{why}, as conflict resolution {} says; it stays there when the Work goes",
             annotations::CONFLICT_RESOLUTION_OVERWRITE,
         );
         self.agent.event(self.of, Level::Normal, events::OBJECT_ADOPTED, &message);
@@ -202,6 +204,7 @@ impl One<'_> {
             Seen::Found((_, live)) => last_writer(live).map(|name| format!(" (last writer: {name})")),
             _ => None,
         };
+        let step = if self.target.is_secret() { "its content" } else { step };
         let message = format!(
             "somebody in cluster {} keeps changing {}{}, and it is put back more and more slowly: stop the other writer, or \
              give it the field by an override or a retain label; last repair: {}",
