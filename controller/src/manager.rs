@@ -77,17 +77,20 @@ pub(crate) async fn run(args: ControllerArgs) -> anyhow::Result<()> {
         tracing::info!(federation = %env.federation, "controllers started");
         supervise(tasks).await
     };
-    let reason = tokio::select! {
-        failure = running => {
-            let Err(error) = failure;
-            // With an arrow standing still, a new process is better than half of this one.
-            shutdown::stop(root, Reason::shutdown("a part of the controller failed"), GRACE, &mut signals).await?;
-            return Err(error);
-        }
-        signal = signals.next() => signal.reason(),
+    let outcome = tokio::select! {
+        // With an arrow standing still, a new process is better than half of this one.
+        failure = running => failure.map(|never| match never {}),
+        signal = signals.next() => Ok(signal),
     };
-    shutdown::stop(root, reason, GRACE, &mut signals).await?;
-    Ok(())
+    let reason = || match &outcome {
+        Ok(signal) => signal.reason(),
+        Err(_) => Reason::shutdown("a part of the controller failed"),
+    };
+    // Cancelled from the top, so that every context has the same reason; then the term ends before its parent is awaited.
+    root.cancel(reason());
+    drop(term);
+    shutdown::stop(root, reason(), GRACE, &mut signals).await?;
+    outcome.map(drop)
 }
 
 /// Ends when one of the tasks that live as long as the process has panicked.
@@ -126,7 +129,12 @@ async fn serve(
 }
 
 /// Everything the reconcilers need; the watches are running when this returns.
-async fn build(ctx: &Ctx, term: &Ctx, args: &ControllerArgs, metrics: &Metrics) -> anyhow::Result<(Env, cluster::Env, Vec<Task<()>>)> {
+async fn build(
+    ctx: &Ctx,
+    term: &Ctx,
+    args: &ControllerArgs,
+    metrics: &Metrics,
+) -> anyhow::Result<(Env, cluster::Env, Vec<Task<()>>)> {
     let config = crate::commands::hub_config(&args.hub).await?;
     let counted = metrics.clone();
     let stack = Stack::from_config(&config).on_request(move |exchange| {

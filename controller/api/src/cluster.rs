@@ -73,11 +73,7 @@ pub struct ClusterSpec {
     pub impersonator_secret_ref: Option<LocalSecretReference>,
     /// True accepts any certificate from the cluster; whoever is in between can read and change
     /// everything.
-    #[serde(
-        default,
-        rename = "insecureSkipTLSVerification",
-        skip_serializing_if = "omit::zero"
-    )]
+    #[serde(default, rename = "insecureSkipTLSVerification", skip_serializing_if = "omit::zero")]
     pub insecure_skip_tls_verification: bool,
     /// Proxy on the way to the cluster: an http, https or socks5 address.
     #[serde(default, rename = "proxyURL", skip_serializing_if = "omit::zero")]

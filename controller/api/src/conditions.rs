@@ -32,8 +32,7 @@ pub const FULLY_APPLIED_FAILED: &str = "FullyAppliedFailed";
 /// Message of [`FULLY_APPLIED_SUCCESS`].
 pub const FULLY_APPLIED_SUCCESS_MESSAGE: &str = "All works have been successfully applied";
 /// Message of [`FULLY_APPLIED_FAILED`].
-pub const FULLY_APPLIED_FAILED_MESSAGE: &str =
-    "Failed to apply all works, see status.aggregatedStatus for details";
+pub const FULLY_APPLIED_FAILED_MESSAGE: &str = "Failed to apply all works, see status.aggregatedStatus for details";
 
 /// Work: its manifest is in the member as wanted.
 pub const APPLIED: &str = "Applied";
@@ -86,8 +85,7 @@ pub const CLUSTER_STATUS_NEVER_UPDATED: &str = "ClusterStatusNeverUpdated";
 /// Message of [`CLUSTER_READY`].
 pub const CLUSTER_READY_MESSAGE: &str = "cluster is healthy and ready to accept workloads";
 /// Message of [`CLUSTER_NOT_READY`].
-pub const CLUSTER_NOT_READY_MESSAGE: &str =
-    "cluster is reachable but health endpoint responded without ok";
+pub const CLUSTER_NOT_READY_MESSAGE: &str = "cluster is reachable but health endpoint responded without ok";
 /// Message of [`CLUSTER_NOT_REACHABLE`].
 pub const CLUSTER_NOT_REACHABLE_MESSAGE: &str = "cluster is not reachable";
 
@@ -131,15 +129,9 @@ impl JsonSchema for StrictConditions {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         let mut schema = list(&["lastTransitionTime", "message", "reason", "status", "type"]);
-        if let Some(reason) = schema
-            .pointer_mut("/items/properties/reason")
-            .and_then(|reason| reason.as_object_mut())
-        {
+        if let Some(reason) = schema.pointer_mut("/items/properties/reason").and_then(|reason| reason.as_object_mut()) {
             reason.insert("minLength".into(), 1.into());
-            reason.insert(
-                "pattern".into(),
-                "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$".into(),
-            );
+            reason.insert("pattern".into(), "^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$".into());
         }
         schema
     }

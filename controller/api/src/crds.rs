@@ -43,31 +43,16 @@ pub(crate) struct Column {
 
 impl Column {
     /// Age of the object; the last column by convention.
-    pub(crate) const AGE: Self = Self {
-        name: "AGE",
-        path: ".metadata.creationTimestamp",
-        kind: "date",
-        wide: false,
-    };
+    pub(crate) const AGE: Self = Self { name: "AGE", path: ".metadata.creationTimestamp", kind: "date", wide: false };
 
     /// A column with the text at a JSON path.
     pub(crate) const fn text(name: &'static str, path: &'static str) -> Self {
-        Self {
-            name,
-            path,
-            kind: "string",
-            wide: false,
-        }
+        Self { name, path, kind: "string", wide: false }
     }
 
     /// A column that `-o wide` adds.
     pub(crate) const fn wide(name: &'static str, path: &'static str) -> Self {
-        Self {
-            name,
-            path,
-            kind: "string",
-            wide: true,
-        }
+        Self { name, path, kind: "string", wide: true }
     }
 
     fn definition(&self) -> CustomResourceColumnDefinition {
@@ -108,12 +93,10 @@ pub fn file_name(crd: &CustomResourceDefinition) -> String {
 #[must_use]
 pub fn yaml(crd: &CustomResourceDefinition) -> String {
     // Writing plain data to memory does not fail; if it did, the file would say so and not apply.
-    let document = serde_json::to_value(crd)
-        .map_err(|error| error.to_string())
-        .and_then(|mut value| {
-            whole_numbers(&mut value);
-            serde_yaml::to_string(&value).map_err(|error| error.to_string())
-        });
+    let document = serde_json::to_value(crd).map_err(|error| error.to_string()).and_then(|mut value| {
+        whole_numbers(&mut value);
+        serde_yaml::to_string(&value).map_err(|error| error.to_string())
+    });
     match document {
         Ok(document) => format!("{HEADER}{document}"),
         Err(error) => format!("{HEADER}# {error}\n"),
@@ -124,13 +107,9 @@ pub fn yaml(crd: &CustomResourceDefinition) -> String {
 fn whole_numbers(value: &mut Value) {
     match value {
         Value::Number(number) => {
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "checked: the number has no fraction and is small"
-            )]
-            if let Some(float) = number
-                .as_f64()
-                .filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15)
+            #[allow(clippy::cast_possible_truncation, reason = "checked: the number has no fraction and is small")]
+            if let Some(float) =
+                number.as_f64().filter(|float| number.is_f64() && float.fract() == 0.0 && float.abs() < 1e15)
             {
                 *number = (float as i64).into();
             }
@@ -146,10 +125,7 @@ fn definition<K: Definition>() -> CustomResourceDefinition {
     let plural = K::plural(&()).into_owned();
     let kind = K::kind(&()).into_owned();
     CustomResourceDefinition {
-        metadata: ObjectMeta {
-            name: Some(format!("{plural}.{group}")),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(format!("{plural}.{group}")), ..ObjectMeta::default() },
         spec: CustomResourceDefinitionSpec {
             group,
             names: CustomResourceDefinitionNames {
@@ -175,9 +151,7 @@ fn version<K: Definition>() -> CustomResourceDefinitionVersion {
         storage: true,
         additional_printer_columns: (!K::COLUMNS.is_empty())
             .then(|| K::COLUMNS.iter().map(Column::definition).collect()),
-        schema: Some(CustomResourceValidation {
-            open_api_v3_schema: Some(schema_of::<K>()),
-        }),
+        schema: Some(CustomResourceValidation { open_api_v3_schema: Some(schema_of::<K>()) }),
         subresources: K::STATUS.then(|| CustomResourceSubresources {
             status: Some(CustomResourceSubresourceStatus(serde_json::json!({}))),
             scale: None,

@@ -35,11 +35,9 @@ pub const WORK_DISPATCHING: &str = "WorkDispatching";
 /// Binding: Works that are no longer wanted could not be removed.
 pub const CLEANUP_WORK_FAILED: &str = "CleanupWorkFailed";
 /// Binding: attached bindings received the clusters.
-pub const SYNC_SCHEDULE_RESULT_TO_DEPENDENCIES_SUCCEED: &str =
-    "SyncScheduleResultToDependenciesSucceed";
+pub const SYNC_SCHEDULE_RESULT_TO_DEPENDENCIES_SUCCEED: &str = "SyncScheduleResultToDependenciesSucceed";
 /// Binding: attached bindings did not receive the clusters.
-pub const SYNC_SCHEDULE_RESULT_TO_DEPENDENCIES_FAILED: &str =
-    "SyncScheduleResultToDependenciesFailed";
+pub const SYNC_SCHEDULE_RESULT_TO_DEPENDENCIES_FAILED: &str = "SyncScheduleResultToDependenciesFailed";
 /// Binding: two policies want the same dependency in different ways.
 pub const DEPENDENCY_POLICY_CONFLICT: &str = "DependencyPolicyConflict";
 

@@ -3,8 +3,7 @@
 /// On objects a PropagationPolicy claimed: the policy's permanent id (a UUID given at creation).
 pub const PROPAGATION_POLICY_PERMANENT_ID: &str = "propagationpolicy.karmada.io/permanent-id";
 /// On objects a ClusterPropagationPolicy claimed: the policy's permanent id.
-pub const CLUSTER_PROPAGATION_POLICY_PERMANENT_ID: &str =
-    "clusterpropagationpolicy.karmada.io/permanent-id";
+pub const CLUSTER_PROPAGATION_POLICY_PERMANENT_ID: &str = "clusterpropagationpolicy.karmada.io/permanent-id";
 /// On a ResourceBinding and its Works: the binding's permanent id.
 pub const BINDING_PERMANENT_ID: &str = "resourcebinding.karmada.io/permanent-id";
 /// On a ClusterResourceBinding and its Works: the binding's permanent id.

@@ -58,9 +58,6 @@ mod tests {
     fn every_manager_is_another_one_and_fits_the_api() {
         let all: BTreeSet<&str> = HUB.iter().copied().chain([MEMBER]).collect();
         assert_eq!(all.len(), HUB.len() + 1);
-        assert!(
-            all.iter()
-                .all(|name| name.len() <= 128 && name.starts_with("pando"))
-        );
+        assert!(all.iter().all(|name| name.len() <= 128 && name.starts_with("pando")));
     }
 }

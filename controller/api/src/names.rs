@@ -60,10 +60,7 @@ impl ClusterName {
     pub fn parse(input: &str) -> Result<Self, InvalidName> {
         match Self::problem(input) {
             None => Ok(Self(input.into())),
-            Some(problem) => Err(InvalidName {
-                input: input.to_owned(),
-                problem,
-            }),
+            Some(problem) => Err(InvalidName { input: input.to_owned(), problem }),
         }
     }
 
@@ -71,10 +68,7 @@ impl ClusterName {
         if input.is_empty() {
             return Some(NameProblem::Empty);
         }
-        if let Some(strange) = input
-            .chars()
-            .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
-        {
+        if let Some(strange) = input.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
             return Some(NameProblem::Character(strange));
         }
         if input.starts_with('-') || input.ends_with('-') {
@@ -140,21 +134,14 @@ impl ExecutionNamespace {
     #[must_use]
     pub fn parse(namespace: &str) -> Option<Self> {
         let cluster = namespace.strip_prefix(EXECUTION_NAMESPACE_PREFIX)?;
-        ClusterName::parse(cluster)
-            .ok()
-            .map(|name| name.execution_namespace())
+        ClusterName::parse(cluster).ok().map(|name| name.execution_namespace())
     }
 
     /// The cluster whose Works are here.
     #[must_use]
     pub fn cluster(&self) -> ClusterName {
         // Every constructor put the prefix there.
-        ClusterName(
-            self.0
-                .strip_prefix(EXECUTION_NAMESPACE_PREFIX)
-                .unwrap_or(&self.0)
-                .into(),
-        )
+        ClusterName(self.0.strip_prefix(EXECUTION_NAMESPACE_PREFIX).unwrap_or(&self.0).into())
     }
 
     /// The namespace as text.
@@ -181,9 +168,7 @@ impl fmt::Display for ExecutionNamespace {
 /// configuration and not covered here.
 #[must_use]
 pub fn is_reserved_namespace(namespace: &str) -> bool {
-    namespace == KARMADA_SYSTEM
-        || namespace == KARMADA_CLUSTER
-        || namespace.starts_with(EXECUTION_NAMESPACE_PREFIX)
+    namespace == KARMADA_SYSTEM || namespace == KARMADA_CLUSTER || namespace.starts_with(EXECUTION_NAMESPACE_PREFIX)
 }
 
 /// Name of the binding of a template, e.g. `nginx-deployment`.
@@ -203,11 +188,7 @@ pub fn work_name(namespace: Option<&str>, kind: &str, name: &str) -> String {
         _ => format!("{name}-{kind}"),
     };
     let hash = fnv1a32(&full.to_lowercase());
-    format!(
-        "{}-{}",
-        name.replace(':', ".").to_lowercase(),
-        safe_encode(hash)
-    )
+    format!("{}-{}", name.replace(':', ".").to_lowercase(), safe_encode(hash))
 }
 
 /// The end of the label by which an attached binding names the binding that needs it

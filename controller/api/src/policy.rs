@@ -7,23 +7,22 @@ mod propagation;
 mod selector;
 
 pub use failover::{
-    ApplicationFailoverBehavior, ClusterFailoverBehavior, DecisionConditions, FailoverBehavior,
-    PurgeMode, StatePreservation, StatePreservationRule,
+    ApplicationFailoverBehavior, ClusterFailoverBehavior, DecisionConditions, FailoverBehavior, PurgeMode,
+    StatePreservation, StatePreservationRule,
 };
 pub use override_::{
-    ClusterOverridePolicy, CommandArgsOverrider, FieldOverrider, ImageComponent, ImageOverrider,
-    ImagePredicate, LabelAnnotationOverrider, OverridePolicy, OverrideSpec, OverriderOperator,
-    Overriders, PatchOperation, PlaintextOverrider, RuleWithCluster,
+    ClusterOverridePolicy, CommandArgsOverrider, FieldOverrider, ImageComponent, ImageOverrider, ImagePredicate,
+    LabelAnnotationOverrider, OverridePolicy, OverrideSpec, OverriderOperator, Overriders, PatchOperation,
+    PlaintextOverrider, RuleWithCluster,
 };
 pub use placement::{
     ClusterAffinityTerm, ClusterPreferences, DynamicWeightFactor, OverflowAffinityTerm, Placement,
-    ReplicaDivisionPreference, ReplicaSchedulingStrategy, ReplicaSchedulingType, SpreadConstraint,
-    SpreadField, StaticClusterWeight, WorkloadAffinity, WorkloadGroupTerm,
+    ReplicaDivisionPreference, ReplicaSchedulingStrategy, ReplicaSchedulingType, SpreadConstraint, SpreadField,
+    StaticClusterWeight, WorkloadAffinity, WorkloadGroupTerm,
 };
 pub use propagation::{
-    ActivationPreference, ClusterPropagationPolicy, ConflictResolution, DEFAULT_SCHEDULER,
-    PreemptionBehavior, PriorityClassSource, PropagationPolicy, PropagationSpec, SchedulePriority,
-    SuspendClusters, Suspension,
+    ActivationPreference, ClusterPropagationPolicy, ConflictResolution, DEFAULT_SCHEDULER, PreemptionBehavior,
+    PriorityClassSource, PropagationPolicy, PropagationSpec, SchedulePriority, SuspendClusters, Suspension,
 };
 pub use selector::{ClusterAffinity, FieldSelector, ResourceSelector};
 

@@ -94,12 +94,7 @@ impl JsonSchema for EmbeddedObject {
 
 #[cfg(test)]
 mod tests {
-    #![allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        reason = "tests"
-    )]
+    #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
     use serde_json::json;
 
@@ -107,13 +102,9 @@ mod tests {
 
     #[test]
     fn debug_prints_the_size_and_never_the_content() {
-        let secret =
-            EmbeddedObject::from_value(&json!({"data": {"password": "aHVudGVyMg=="}})).unwrap();
+        let secret = EmbeddedObject::from_value(&json!({"data": {"password": "aHVudGVyMg=="}})).unwrap();
         assert_eq!(format!("{secret:?}"), "EmbeddedObject(36 bytes)");
-        assert_eq!(
-            format!("{:?}", Some(secret)),
-            "Some(EmbeddedObject(36 bytes))"
-        );
+        assert_eq!(format!("{:?}", Some(secret)), "Some(EmbeddedObject(36 bytes))");
     }
 
     #[test]
@@ -137,14 +128,7 @@ mod tests {
     #[test]
     fn parsing_a_wrong_shape_is_an_error() {
         let object = EmbeddedObject::from_value(&json!({"a": "x"})).unwrap();
-        assert!(
-            object
-                .parse::<std::collections::BTreeMap<String, i32>>()
-                .is_err()
-        );
-        assert_eq!(
-            object.parse::<serde_json::Value>().unwrap(),
-            json!({"a": "x"})
-        );
+        assert!(object.parse::<std::collections::BTreeMap<String, i32>>().is_err());
+        assert_eq!(object.parse::<serde_json::Value>().unwrap(), json!({"a": "x"}));
     }
 }

@@ -14,10 +14,7 @@ pub(crate) fn structural<T: JsonSchema>() -> Value {
         settings.inline_subschemas = true;
         settings.meta_schema = None;
     });
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     clean(&mut schema);
     schema
 }
@@ -28,8 +25,7 @@ pub(crate) fn any_value(_: &mut SchemaGenerator) -> Schema {
 }
 
 /// What `kubectl explain` says about every amount of a resource.
-const QUANTITY: &str =
-    "An amount of a resource: a number with an optional suffix, such as 500m, 2 or 8Gi.";
+const QUANTITY: &str = "An amount of a resource: a number with an optional suffix, such as 500m, 2 or 8Gi.";
 
 /// Brings one schema and everything below it into the dialect. Only keywords are touched, never the
 /// names of properties: a property may well be called `default` or `title`.
@@ -38,13 +34,7 @@ fn clean(schema: &mut Value) {
         return;
     };
     drop_null(keywords);
-    for foreign in [
-        "title",
-        "nullable",
-        "unevaluatedProperties",
-        "examples",
-        "deprecated",
-    ] {
+    for foreign in ["title", "nullable", "unevaluatedProperties", "examples", "deprecated"] {
         keywords.remove(foreign);
     }
     if let Some(Value::String(text)) = keywords.get_mut("description") {
@@ -56,18 +46,11 @@ fn clean(schema: &mut Value) {
     if keywords.get("default").is_some_and(Value::is_null) {
         keywords.remove("default");
     }
-    if keywords
-        .get("format")
-        .and_then(Value::as_str)
-        .is_some_and(|format| format.starts_with("uint"))
-    {
+    if keywords.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
         keywords.remove("format");
     }
     // `false` would forbid unknown fields, which Kubernetes prunes instead.
-    if keywords
-        .get("additionalProperties")
-        .is_some_and(Value::is_boolean)
-    {
+    if keywords.get("additionalProperties").is_some_and(Value::is_boolean) {
         keywords.remove("additionalProperties");
     }
     if keywords.contains_key("x-kubernetes-int-or-string") {
@@ -88,9 +71,7 @@ fn clean(schema: &mut Value) {
 fn paragraphs(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     for line in text.lines() {
-        let flows = !joined.is_empty()
-            && !joined.ends_with('\n')
-            && line.starts_with(char::is_alphanumeric);
+        let flows = !joined.is_empty() && !joined.ends_with('\n') && line.starts_with(char::is_alphanumeric);
         match (joined.is_empty(), flows) {
             (true, _) => {}
             (false, true) => joined.push(' '),
@@ -104,16 +85,10 @@ fn paragraphs(text: &str) -> String {
 /// `Option<T>` is "T or null" in JSON schema; here it is T, and the field is not required.
 fn drop_null(keywords: &mut Map<String, Value>) {
     if let Some(Value::Array(alternatives)) = keywords.remove("anyOf") {
-        let merged = alternatives
-            .into_iter()
-            .filter_map(|alternative| match alternative {
-                Value::Object(alternative)
-                    if alternative.get("type").is_none_or(|t| t != "null") =>
-                {
-                    Some(alternative)
-                }
-                _ => None,
-            });
+        let merged = alternatives.into_iter().filter_map(|alternative| match alternative {
+            Value::Object(alternative) if alternative.get("type").is_none_or(|t| t != "null") => Some(alternative),
+            _ => None,
+        });
         for (keyword, value) in merged.flatten() {
             // What the field says about itself (its description) wins over what its type says.
             keywords.entry(keyword).or_insert(value);
@@ -133,17 +108,11 @@ fn drop_null(keywords: &mut Map<String, Value>) {
 
 /// Go's schema of a quantity.
 fn quantity(keywords: &mut Map<String, Value>) {
-    let own = keywords
-        .get("description")
-        .and_then(Value::as_str)
-        .filter(|text| text.len() < 500);
+    let own = keywords.get("description").and_then(Value::as_str).filter(|text| text.len() < 500);
     let description = own.unwrap_or(QUANTITY).to_owned();
     keywords.remove("type");
     keywords.insert("description".to_owned(), description.into());
-    keywords.insert(
-        "anyOf".to_owned(),
-        serde_json::json!([{ "type": "integer" }, { "type": "string" }]),
-    );
+    keywords.insert("anyOf".to_owned(), serde_json::json!([{ "type": "integer" }, { "type": "string" }]));
     keywords.insert(
         "pattern".to_owned(),
         r"^(\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))(([KMGTPE]i)|[numkMGTPE]|([eE](\+|-)?(([0-9]+(\.[0-9]*)?)|(\.[0-9]+))))?$".into(),

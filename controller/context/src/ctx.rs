@@ -120,9 +120,7 @@ impl Ctx {
 
     /// The time until the deadline, zero once it has passed; `None` without a deadline.
     pub fn remaining(&self) -> Option<Duration> {
-        self.node
-            .deadline()
-            .map(|at| at.saturating_duration_since(Instant::now()))
+        self.node.deadline().map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// The trace this context belongs to.
@@ -144,23 +142,16 @@ impl Ctx {
             self.check()?;
             let text = format!("a wait of {time:?} does not fit into the {left:?} that are left");
             let reason = Reason::new(ReasonKind::Deadline, text);
-            return Err(Stop::Deadline(
-                reason.stamped(self.label(), self.trace_id()),
-            ));
+            return Err(Stop::Deadline(reason.stamped(self.label(), self.trace_id())));
         }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "inside `run`: ends with the context"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "inside `run`: ends with the context")]
         self.run(tokio::time::sleep(time)).await
     }
 
     /// A call: a child with a deadline, for one future that runs inside the caller's.
     #[track_caller]
     pub fn call(&self, kind: &Kind, timeout: Duration) -> Call {
-        Call {
-            scope: self.with_timeout(kind, timeout),
-        }
+        Call { scope: self.with_timeout(kind, timeout) }
     }
 
     /// Runs a future in a child of this context, for at most `timeout`. If the deadline of this
@@ -236,10 +227,7 @@ impl Derive<'_> {
 
     /// [`Ctx::get`] finds this value in the child and below.
     pub fn value<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.value = Some(Value {
-            of: TypeId::of::<T>(),
-            value: Box::new(value),
-        });
+        self.value = Some(Value { of: TypeId::of::<T>(), value: Box::new(value) });
         self
     }
 

@@ -56,12 +56,7 @@ impl Tree {
             if next.is_some() {
                 stack.push((node, depth, next));
             }
-            stack.extend(
-                children
-                    .into_iter()
-                    .rev()
-                    .map(|child| (child, depth + 1, None)),
-            );
+            stack.extend(children.into_iter().rev().map(|child| (child, depth + 1, None)));
         }
         Self { nodes }
     }
@@ -89,12 +84,7 @@ impl TreeNode {
             depth,
             label: node.label().clone(),
             age: since(node.created()),
-            cancelled: node.marked().map(|reason| {
-                (
-                    Arc::clone(reason),
-                    reason.at().map(since).unwrap_or_default(),
-                )
-            }),
+            cancelled: node.marked().map(|reason| (Arc::clone(reason), reason.at().map(since).unwrap_or_default())),
             remaining: node.deadline().map(|at| at.saturating_duration_since(now)),
             holds: node.holds(),
             shielded: node.is_shielded(),
@@ -138,11 +128,7 @@ impl fmt::Display for Tree {
             if skipping.is_some_and(|depth| node.depth > depth) {
                 continue;
             }
-            for (depth, kinds) in path
-                .drain((node.depth + 1).min(path.len())..)
-                .enumerate()
-                .rev()
-            {
+            for (depth, kinds) in path.drain((node.depth + 1).min(path.len())..).enumerate().rev() {
                 left_out(f, node.depth + 1 + depth, &kinds)?;
             }
             path.resize_with(node.depth + 1, BTreeMap::new);
@@ -161,11 +147,7 @@ impl fmt::Display for Tree {
 }
 
 /// Says of which kinds there were more siblings than were printed.
-fn left_out(
-    f: &mut fmt::Formatter<'_>,
-    depth: usize,
-    kinds: &BTreeMap<Kind, usize>,
-) -> fmt::Result {
+fn left_out(f: &mut fmt::Formatter<'_>, depth: usize, kinds: &BTreeMap<Kind, usize>) -> fmt::Result {
     let indent = 2 * depth.min(DEEPEST_INDENT);
     for (kind, count) in kinds {
         if let more @ 1.. = count.saturating_sub(SIBLINGS) {

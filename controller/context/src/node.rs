@@ -83,10 +83,7 @@ pub(crate) struct Ticket {
 impl Wakers {
     fn add(&mut self, waker: Waker) -> Ticket {
         self.tickets += 1;
-        Ticket {
-            slot: self.list.insert((self.tickets, waker)),
-            number: self.tickets,
-        }
+        Ticket { slot: self.list.insert((self.tickets, waker)), number: self.tickets }
     }
 
     fn remove(&mut self, ticket: Ticket) -> Option<Waker> {
@@ -130,11 +127,7 @@ pub(crate) enum For {
 }
 
 impl Node {
-    pub(crate) fn root(
-        label: Label,
-        trace: TraceId,
-        place: &'static Location<'static>,
-    ) -> Arc<Self> {
+    pub(crate) fn root(label: Label, trace: TraceId, place: &'static Location<'static>) -> Arc<Self> {
         Arc::new(Self {
             parent: None,
             slot: None,
@@ -212,11 +205,7 @@ impl Node {
 
     /// Takes a hold, unless the node has ended.
     pub(crate) fn hold(&self) -> bool {
-        self.holds
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |holds| {
-                (holds > 0).then_some(holds + 1)
-            })
-            .is_ok()
+        self.holds.fetch_update(Ordering::AcqRel, Ordering::Acquire, |holds| (holds > 0).then_some(holds + 1)).is_ok()
     }
 
     /// Gives a hold back; the last one ends the node, and with it perhaps those above.
@@ -368,9 +357,7 @@ impl Node {
             return (Vec::new(), None);
         };
         let to = lists.children.capacity().min(from + CHUNK);
-        let found = (from..to)
-            .filter_map(|slot| lists.children.get(slot).cloned())
-            .collect();
+        let found = (from..to).filter_map(|slot| lists.children.get(slot).cloned()).collect();
         (found, (to < lists.children.capacity()).then_some(to))
     }
 

@@ -177,12 +177,7 @@ struct Stamp {
 impl Reason {
     /// A reason with a text for people: one line, lower case, naming who or what.
     pub fn new(kind: ReasonKind, text: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            text: text.into(),
-            source: None,
-            stamp: None,
-        }
+        Self { kind, text: text.into(), source: None, stamp: None }
     }
 
     /// [`ReasonKind::Detached`] with this text.
@@ -202,10 +197,7 @@ impl Reason {
 
     /// Adds the error that led to the cancel.
     #[must_use]
-    pub fn with_source(
-        mut self,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
@@ -237,11 +229,7 @@ impl Reason {
     }
 
     pub(crate) fn stamped(mut self, origin: &Label, trace: TraceId) -> Arc<Self> {
-        self.stamp = Some(Stamp {
-            origin: origin.clone(),
-            trace,
-            at: Instant::now(),
-        });
+        self.stamp = Some(Stamp { origin: origin.clone(), trace, at: Instant::now() });
         Arc::new(self)
     }
 }

@@ -68,11 +68,7 @@ struct Wait {
 
 impl Wait {
     fn new(node: Arc<Node>) -> Self {
-        Self {
-            node,
-            ticket: None,
-            timer: None,
-        }
+        Self { node, ticket: None, timer: None }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Reason>> {
@@ -103,10 +99,7 @@ impl Drop for Wait {
     }
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one timer that everything else goes through"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one timer that everything else goes through")]
 fn sleep_until(at: crate::Instant) -> Sleep {
     tokio::time::sleep_until(at)
 }

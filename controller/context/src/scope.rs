@@ -21,9 +21,7 @@ pub struct Scope {
 
 impl Scope {
     pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self {
-            ctx: Ctx::new(node),
-        }
+        Self { ctx: Ctx::new(node) }
     }
 
     /// The root of a tree: one per process, one per test. Its trace, from which all others are
@@ -33,20 +31,13 @@ impl Scope {
         // The standard library's only source of randomness; traces need no better one.
         let high = RandomState::new().build_hasher().finish();
         let low = RandomState::new().build_hasher().finish();
-        Self::root_with_trace(
-            name,
-            TraceId::from_u128((u128::from(high) << 64) | u128::from(low)),
-        )
+        Self::root_with_trace(name, TraceId::from_u128((u128::from(high) << 64) | u128::from(low)))
     }
 
     /// A root whose traces can be repeated: equal seeds and equal steps give equal traces.
     #[track_caller]
     pub fn root_with_trace(name: &'static str, trace: TraceId) -> Self {
-        Self::new(Node::root(
-            Label::new(Kind::new(name), None),
-            trace,
-            Location::caller(),
-        ))
+        Self::new(Node::root(Label::new(Kind::new(name), None), trace, Location::caller()))
     }
 
     /// The context, to derive from and to hand out.
@@ -76,32 +67,18 @@ impl Scope {
     /// # Errors
     ///
     /// [`StillRunning`] with the tree of what has not ended, and with the scope, to go on waiting.
-    pub async fn stop(
-        self,
-        reason: impl Into<Reason>,
-        grace: Duration,
-    ) -> Result<Stopped, StillRunning> {
+    pub async fn stop(self, reason: impl Into<Reason>, grace: Duration) -> Result<Stopped, StillRunning> {
         let started = Instant::now();
         self.cancel(reason);
         let inside = run::current().is_some_and(|node| self.ctx.node().contains(&node));
         if !inside {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "waits for the tree from outside of it"
-            )]
+            #[expect(clippy::disallowed_methods, reason = "waits for the tree from outside of it")]
             let joined = tokio::time::timeout(grace, self.join()).await;
             if joined.is_ok() {
-                return Ok(Stopped {
-                    after: started.elapsed(),
-                });
+                return Ok(Stopped { after: started.elapsed() });
             }
         }
-        Err(StillRunning {
-            tree: Box::new(self.ctx.dump()),
-            grace,
-            inside,
-            scope: self,
-        })
+        Err(StillRunning { tree: Box::new(self.ctx.dump()), grace, inside, scope: self })
     }
 }
 
@@ -153,16 +130,9 @@ impl fmt::Display for StillRunning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let label = self.scope.ctx.label();
         if self.inside {
-            writeln!(
-                f,
-                "{label} cannot be awaited from inside itself; stop it from above:"
-            )?;
+            writeln!(f, "{label} cannot be awaited from inside itself; stop it from above:")?;
         } else {
-            writeln!(
-                f,
-                "{label} still runs {:?} after it was cancelled:",
-                self.grace
-            )?;
+            writeln!(f, "{label} still runs {:?} after it was cancelled:", self.grace)?;
         }
         write!(f, "{}", self.tree)
     }

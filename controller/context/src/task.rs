@@ -39,9 +39,7 @@ impl<T> Future for Task<T> {
         Pin::new(&mut self.result).poll(cx).map(|received| {
             received.unwrap_or_else(|_| {
                 let reason = Reason::new(ReasonKind::OwnerDropped, "the runtime was dropped");
-                Err(TaskError::Stopped(
-                    reason.stamped(&self.label, self.trace).into(),
-                ))
+                Err(TaskError::Stopped(reason.stamped(&self.label, self.trace).into()))
             })
         })
     }
@@ -155,16 +153,11 @@ impl Ctx {
             answer(sender, Err(stop.into()));
             return task;
         }
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is the place that puts it in the tree"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "this is the place that puts it in the tree")]
         let handle = tokio::task::spawn_blocking(move || {
             let result = catch_unwind(AssertUnwindSafe(|| work(scope.ctx())));
-            let result = result.map_err(|panic| TaskError::Panicked {
-                task: scope.ctx().label().clone(),
-                message: message(&*panic),
-            });
+            let result = result
+                .map_err(|panic| TaskError::Panicked { task: scope.ctx().label().clone(), message: message(&*panic) });
             drop(scope);
             answer(sender, result);
         });
@@ -178,12 +171,7 @@ impl Ctx {
     /// It is a task of its own, so it also survives the future that started it, and it starts even
     /// if this context is cancelled already. It stays in the tree: [`Scope::join`] waits for it.
     #[track_caller]
-    pub fn shield<F>(
-        &self,
-        kind: &Kind,
-        grace: Duration,
-        work: impl FnOnce(Ctx) -> F,
-    ) -> Task<F::Output>
+    pub fn shield<F>(&self, kind: &Kind, grace: Duration, work: impl FnOnce(Ctx) -> F) -> Task<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -211,14 +199,7 @@ impl Derive<'_> {
 fn channel<T>(scope: &Scope) -> (oneshot::Sender<Result<T, TaskError>>, Task<T>) {
     let (sender, result) = oneshot::channel();
     let ctx = scope.ctx();
-    (
-        sender,
-        Task {
-            result,
-            label: ctx.label().clone(),
-            trace: ctx.trace_id(),
-        },
-    )
+    (sender, Task { result, label: ctx.label().clone(), trace: ctx.trace_id() })
 }
 
 fn answer<T>(sender: oneshot::Sender<Result<T, TaskError>>, result: Result<T, TaskError>) {
@@ -237,18 +218,12 @@ where
         return task;
     }
     let run = scope.ctx().run(work(scope.ctx().clone()));
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the place that puts it in the tree"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the place that puts it in the tree")]
     let handle = tokio::spawn(async move {
         let result = match (Caught { future: Some(run) }).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(stop)) => Err(TaskError::Stopped(stop)),
-            Err(message) => Err(TaskError::Panicked {
-                task: scope.ctx().label().clone(),
-                message,
-            }),
+            Err(message) => Err(TaskError::Panicked { task: scope.ctx().label().clone(), message }),
         };
         drop(scope); // first gone, then known to be gone
         answer(sender, result);

@@ -22,19 +22,13 @@ impl Options {
     /// Time stands still while something runs and jumps to the next timer when nothing does.
     #[must_use]
     pub fn paused(self) -> Self {
-        Self {
-            paused: true,
-            ..self
-        }
+        Self { paused: true, ..self }
     }
 
     /// Tasks that a library spawns past the tree may be left at the end.
     #[must_use]
     pub fn foreign_tasks(self) -> Self {
-        Self {
-            foreign_tasks: true,
-            ..self
-        }
+        Self { foreign_tasks: true, ..self }
     }
 }
 
@@ -58,10 +52,7 @@ pub fn run<T>(
         // A constant: what a test prints can be compared with what it printed before.
         let root = Scope::root_with_trace(name, TraceId::from_u128(1));
         let output = body(&root).await;
-        if let Err(left) = root
-            .stop(Reason::requested("the test is over"), GRACE)
-            .await
-        {
+        if let Err(left) = root.stop(Reason::requested("the test is over"), GRACE).await {
             panic!("{left}");
         }
         let foreign = foreign_tasks().await;

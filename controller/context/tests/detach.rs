@@ -1,12 +1,6 @@
 //! A cluster leaves: what other controllers leave behind then (see the issues they have about it)
 //! must be gone here.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use std::future::pending;
 use std::sync::Arc;
@@ -43,17 +37,11 @@ async fn request(in_flight: Arc<AtomicUsize>) {
 fn work(ctx: &Ctx, in_flight: &Arc<AtomicUsize>, undone: &Arc<AtomicUsize>) {
     for number in 0..1000 {
         let in_flight = Arc::clone(in_flight);
-        ctx.spawn_named(&RECONCILE, number, |ctx| async move {
-            ctx.timeout(&CALL, MINUTE, request(in_flight)).await
-        })
-        .detach();
+        ctx.spawn_named(&RECONCILE, number, |ctx| async move { ctx.timeout(&CALL, MINUTE, request(in_flight)).await })
+            .detach();
     }
     for _ in 0..200 {
-        ctx.spawn(
-            &RECONCILE,
-            |ctx| async move { ctx.sleep(30 * MINUTE).await },
-        )
-        .detach();
+        ctx.spawn(&RECONCILE, |ctx| async move { ctx.sleep(30 * MINUTE).await }).detach();
     }
     for _ in 0..50 {
         ctx.spawn(&WATCH, |ctx| async move {
@@ -84,10 +72,7 @@ async fn a_busy_cluster_is_gone_when_stop_returns(root: &Scope) {
     root.ctx().sleep(Duration::from_secs(1)).await.unwrap();
     assert_eq!(in_flight.load(Ordering::SeqCst), 1000);
 
-    let stopped = cluster
-        .stop(Reason::detached("test"), 5 * MINUTE)
-        .await
-        .unwrap();
+    let stopped = cluster.stop(Reason::detached("test"), 5 * MINUTE).await.unwrap();
     assert_eq!(in_flight.load(Ordering::SeqCst), 0);
     assert_eq!(undone.load(Ordering::SeqCst), 20);
     assert!(stopped.after < Duration::from_secs(1), "{stopped:?}");
@@ -100,11 +85,7 @@ async fn attaching_and_detaching_a_thousand_times_leaves_nothing(root: &Scope) {
         let cluster = root.ctx().child_named(&CLUSTER, "bj-prod");
         for _ in 0..5 {
             let ctx = cluster.ctx();
-            ctx.spawn(
-                &RECONCILE,
-                |ctx| async move { ctx.sleep(30 * MINUTE).await },
-            )
-            .detach();
+            ctx.spawn(&RECONCILE, |ctx| async move { ctx.sleep(30 * MINUTE).await }).detach();
         }
         cluster.stop(ReasonKind::Detached, MINUTE).await.unwrap();
         assert!(root.ctx().dump().is_empty());
@@ -124,11 +105,7 @@ async fn sockets_of_a_detached_cluster_are_closed(root: &Scope) {
     let (mut server, _) = listener.accept().await.unwrap();
     assert_eq!(server.read_u8().await.unwrap(), b'?');
     cluster.stop(ReasonKind::Detached, MINUTE).await.unwrap();
-    assert_eq!(
-        server.read(&mut [0]).await.unwrap(),
-        0,
-        "the peer sees the end"
-    );
+    assert_eq!(server.read(&mut [0]).await.unwrap(), 0, "the peer sees the end");
     assert!(call.await.is_err());
 }
 
@@ -140,16 +117,11 @@ async fn a_call_across_clusters_ends_with_either(root: &Scope) {
         let callee = root.ctx().child_named(&CLUSTER, "callee");
         let in_flight = Arc::new(AtomicUsize::new(0));
         let (receiver, count) = (callee.ctx().clone(), Arc::clone(&in_flight));
-        let call = caller.ctx().spawn(&RECONCILE, |_| async move {
-            receiver.timeout(&CALL, MINUTE, request(count)).await
-        });
+        let call =
+            caller.ctx().spawn(&RECONCILE, |_| async move { receiver.timeout(&CALL, MINUTE, request(count)).await });
         tokio::task::yield_now().await;
         assert_eq!(in_flight.load(Ordering::SeqCst), 1);
-        let (goes, stays) = if caller_goes {
-            (caller, callee)
-        } else {
-            (callee, caller)
-        };
+        let (goes, stays) = if caller_goes { (caller, callee) } else { (callee, caller) };
         goes.stop(ReasonKind::Detached, MINUTE).await.unwrap();
         assert_eq!(in_flight.load(Ordering::SeqCst), 0);
         drop((call, stays));

@@ -1,11 +1,5 @@
 //! Random steps against a model, and random threads against each other.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::disallowed_methods,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, reason = "tests")]
 
 use std::collections::hash_map::DefaultHasher;
 use std::future::pending;
@@ -44,10 +38,8 @@ struct Model {
 
 fn mark(model: &mut [Model], top: usize, text: &str) {
     for at in top..model.len() {
-        let below = at == top
-            || model[at]
-                .parent
-                .is_some_and(|up| up >= top && model[up].reason.as_deref() == Some(text));
+        let below =
+            at == top || model[at].parent.is_some_and(|up| up >= top && model[up].reason.as_deref() == Some(text));
         if below && model[at].reason.is_none() {
             model[at].reason = Some(text.to_owned());
         }
@@ -168,52 +160,38 @@ fn threads_that_create_cancel_and_drop_at_random_leave_an_empty_tree() {
                 });
             }
         });
-        assert!(
-            root.ctx().dump().is_empty(),
-            "seed {seed}:\n{}",
-            root.ctx().dump()
-        );
+        assert!(root.ctx().dump().is_empty(), "seed {seed}:\n{}", root.ctx().dump());
     }
 }
 
 #[test]
 fn every_task_ends_when_the_root_is_cancelled_while_others_spawn() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(4)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
     runtime.block_on(async {
         for seed in 0..60 {
             let root = Scope::root("root");
             let spawners = Vec::from_iter((0..4).map(|number| {
-                root.ctx()
-                    .spawn_named(&NODE, number, move |ctx| async move {
-                        let mut dice = Dice(seed * 4 + number);
-                        let mut scopes = Vec::new();
-                        loop {
-                            let scope = match dice.roll(3) {
-                                0 => ctx.child(&NODE),
-                                1 => ctx.with_timeout(&NODE, Duration::from_micros(200)),
-                                _ => ctx.with_timeout(&NODE, Duration::from_secs(60)),
-                            };
-                            scope.ctx().spawn(&NODE, |_| pending::<()>()).detach();
-                            scope
-                                .ctx()
-                                .spawn(&NODE, |ctx| async move { ctx.cancelled().await })
-                                .detach();
-                            scopes.push(scope);
-                            if dice.roll(4) == 0 {
-                                drop(scopes.swap_remove(dice.roll(scopes.len())));
-                            }
-                            tokio::task::yield_now().await;
+                root.ctx().spawn_named(&NODE, number, move |ctx| async move {
+                    let mut dice = Dice(seed * 4 + number);
+                    let mut scopes = Vec::new();
+                    loop {
+                        let scope = match dice.roll(3) {
+                            0 => ctx.child(&NODE),
+                            1 => ctx.with_timeout(&NODE, Duration::from_micros(200)),
+                            _ => ctx.with_timeout(&NODE, Duration::from_secs(60)),
+                        };
+                        scope.ctx().spawn(&NODE, |_| pending::<()>()).detach();
+                        scope.ctx().spawn(&NODE, |ctx| async move { ctx.cancelled().await }).detach();
+                        scopes.push(scope);
+                        if dice.roll(4) == 0 {
+                            drop(scopes.swap_remove(dice.roll(scopes.len())));
                         }
-                    })
+                        tokio::task::yield_now().await;
+                    }
+                })
             }));
             tokio::time::sleep(Duration::from_micros(300 * (seed % 7))).await;
-            let stopped = root
-                .stop(ReasonKind::Shutdown, Duration::from_secs(20))
-                .await;
+            let stopped = root.stop(ReasonKind::Shutdown, Duration::from_secs(20)).await;
             assert!(stopped.is_ok(), "seed {seed}: {stopped:?}");
             for spawner in spawners {
                 assert!(spawner.await.is_err());

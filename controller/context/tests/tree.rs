@@ -41,12 +41,7 @@ impl Drop for Flag {
 
 #[pando_context::test]
 async fn a_cancel_reaches_every_descendant_with_its_reason_origin_and_trace(root: &Scope) {
-    let cluster = root
-        .ctx()
-        .derive(&CLUSTER)
-        .named("bj-prod")
-        .new_trace()
-        .scope();
+    let cluster = root.ctx().derive(&CLUSTER).named("bj-prod").new_trace().scope();
     let reconcile = cluster.ctx().child(&RECONCILE);
     let call = reconcile.ctx().child(&CALL);
 
@@ -74,10 +69,7 @@ async fn a_subtree_that_was_cancelled_before_keeps_its_own_reason(root: &Scope) 
     let reconcile = cluster.ctx().child(&RECONCILE);
     reconcile.cancel(ReasonKind::ClientGone);
     cluster.cancel(ReasonKind::Detached);
-    assert_eq!(
-        reconcile.ctx().reason().unwrap().kind(),
-        ReasonKind::ClientGone
-    );
+    assert_eq!(reconcile.ctx().reason().unwrap().kind(), ReasonKind::ClientGone);
 }
 
 #[pando_context::test]
@@ -86,21 +78,14 @@ async fn a_child_of_a_cancelled_context_is_born_cancelled(root: &Scope) {
     cluster.cancel(ReasonKind::Detached);
     let late = cluster.ctx().child(&CALL);
     assert_eq!(late.ctx().reason().unwrap().kind(), ReasonKind::Detached);
-    assert_eq!(
-        cluster.ctx().dump().len(),
-        2,
-        "and is in the tree, so that join waits for it"
-    );
+    assert_eq!(cluster.ctx().dump().len(), 2, "and is in the tree, so that join waits for it");
 }
 
 #[pando_context::test]
 async fn nothing_is_added_to_an_ended_context(root: &Scope) {
     let ctx = root.ctx().child(&CLUSTER).ctx().clone();
     let late = ctx.child(&CALL);
-    assert_eq!(
-        late.ctx().reason().unwrap().kind(),
-        ReasonKind::OwnerDropped
-    );
+    assert_eq!(late.ctx().reason().unwrap().kind(), ReasonKind::OwnerDropped);
     assert!(root.ctx().dump().is_empty());
     let refused = ctx.spawn(&CALL, |_| async { 1 }).await.unwrap_err();
     assert!(matches!(refused, TaskError::Stopped(_)));
@@ -147,11 +132,7 @@ async fn run_drops_the_future_before_it_reports(root: &Scope) {
 async fn a_future_is_not_polled_in_a_cancelled_context(root: &Scope) {
     let cluster = root.ctx().child(&CLUSTER);
     cluster.cancel(ReasonKind::Detached);
-    let stop = cluster
-        .ctx()
-        .run(async { panic!("polled") })
-        .await
-        .unwrap_err();
+    let stop = cluster.ctx().run(async { panic!("polled") }).await.unwrap_err();
     assert_eq!(stop.reason().kind(), ReasonKind::Detached);
 }
 
@@ -187,10 +168,7 @@ async fn a_deadline_in_the_past_refuses_the_work(root: &Scope) {
     root.ctx().sleep(SECOND).await.unwrap();
     let late = root.ctx().with_deadline(&CALL, at);
     assert!(late.ctx().is_cancelled());
-    let outcome = root
-        .ctx()
-        .timeout(&CALL, Duration::ZERO, async { panic!("polled") })
-        .await;
+    let outcome = root.ctx().timeout(&CALL, Duration::ZERO, async { panic!("polled") }).await;
     assert!(outcome.unwrap_err().is_deadline());
 }
 
@@ -201,19 +179,12 @@ async fn a_sleep_beyond_the_deadline_fails_at_once(root: &Scope) {
     let stop = scope.ctx().sleep(2 * SECOND).await.unwrap_err();
     assert!(stop.is_deadline());
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert!(
-        !scope.ctx().is_cancelled(),
-        "the second that is left is still good for something"
-    );
+    assert!(!scope.ctx().is_cancelled(), "the second that is left is still good for something");
 }
 
 #[pando_context::test(paused)]
 async fn a_call_that_answers_in_time_leaves_nothing(root: &Scope) {
-    let answer = root
-        .ctx()
-        .timeout(&CALL, SECOND, async { 7 })
-        .await
-        .unwrap();
+    let answer = root.ctx().timeout(&CALL, SECOND, async { 7 }).await.unwrap();
     assert_eq!(answer, 7);
     assert!(root.ctx().dump().is_empty());
 }
@@ -221,11 +192,7 @@ async fn a_call_that_answers_in_time_leaves_nothing(root: &Scope) {
 #[pando_context::test]
 async fn a_bound_stream_ends_with_its_context(root: &Scope) {
     let cluster = root.ctx().child(&CLUSTER);
-    let mut stream = Box::pin(
-        cluster
-            .ctx()
-            .bind(futures::stream::iter([1]).chain(futures::stream::pending::<i32>())),
-    );
+    let mut stream = Box::pin(cluster.ctx().bind(futures::stream::iter([1]).chain(futures::stream::pending::<i32>())));
     assert_eq!(stream.next().await, Some(1));
     assert!(futures::poll!(stream.next()).is_pending());
     cluster.cancel(ReasonKind::Detached);
@@ -259,28 +226,17 @@ async fn stop_waits_for_slow_destructors(root: &Scope) {
 async fn stop_names_what_still_runs(root: &Scope) {
     let cluster = root.ctx().child_named(&CLUSTER, "bj-prod");
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let stuck = cluster
-        .ctx()
-        .spawn_blocking(&CALL, move |_| released.recv().is_ok());
+    let stuck = cluster.ctx().spawn_blocking(&CALL, move |_| released.recv().is_ok());
 
     let grace = Duration::from_millis(20);
-    let left = cluster
-        .stop(Reason::detached("test"), grace)
-        .await
-        .unwrap_err();
+    let left = cluster.stop(Reason::detached("test"), grace).await.unwrap_err();
     let text = left.to_string();
-    assert!(
-        text.starts_with("cluster/bj-prod still runs 20ms after it was cancelled:\n"),
-        "{text}"
-    );
+    assert!(text.starts_with("cluster/bj-prod still runs 20ms after it was cancelled:\n"), "{text}");
     assert!(text.contains("\n  call "), "{text}");
     assert!(text.contains("tests/tree.rs:"), "{text}");
 
     release.send(()).unwrap();
-    left.into_scope()
-        .stop(ReasonKind::Detached, SECOND)
-        .await
-        .unwrap();
+    left.into_scope().stop(ReasonKind::Detached, SECOND).await.unwrap();
     assert!(stuck.await.unwrap());
 }
 
@@ -292,26 +248,17 @@ async fn stop_from_inside_is_an_error_and_not_a_deadlock(root: &Scope) {
         .ctx()
         .spawn(&CALL, |_| async move {
             let inner = ctx.clone();
-            inner
-                .run(async move { cluster.stop(ReasonKind::Requested, SECOND).await })
-                .await
+            inner.run(async move { cluster.stop(ReasonKind::Requested, SECOND).await }).await
         })
         .await
         .unwrap();
-    assert!(
-        left.unwrap()
-            .unwrap_err()
-            .to_string()
-            .contains("from inside itself")
-    );
+    assert!(left.unwrap().unwrap_err().to_string().contains("from inside itself"));
 }
 
 #[pando_context::test]
 async fn a_panic_stays_in_its_task(root: &Scope) {
     let sibling = root.ctx().spawn(&CALL, |_| async { 1 });
-    let broken = root
-        .ctx()
-        .spawn_named(&CALL, "broken", |_| async { panic!("oh no") });
+    let broken = root.ctx().spawn_named(&CALL, "broken", |_| async { panic!("oh no") });
     let error = broken.await.unwrap_err();
     assert_eq!(error.to_string(), "call/broken panicked: oh no");
     assert_eq!(sibling.await.unwrap(), 1);
@@ -333,10 +280,7 @@ async fn a_panic_in_a_destructor_stays_in_its_task(root: &Scope) {
     });
     tokio::task::yield_now().await;
     cluster.stop(ReasonKind::Detached, SECOND).await.unwrap();
-    assert_eq!(
-        task.await.unwrap_err().to_string(),
-        "call panicked: in drop"
-    );
+    assert_eq!(task.await.unwrap_err().to_string(), "call panicked: in drop");
 }
 
 #[pando_context::test]
@@ -368,10 +312,7 @@ async fn a_shield_outlives_the_cancel_and_is_waited_for(root: &Scope) {
         undo.await
     });
     tokio::task::yield_now().await;
-    let stopped = cluster
-        .stop(ReasonKind::Detached, 5 * SECOND)
-        .await
-        .unwrap();
+    let stopped = cluster.stop(ReasonKind::Detached, 5 * SECOND).await.unwrap();
     assert!(done.load(Ordering::SeqCst));
     assert_eq!(stopped.after.as_secs(), 1);
     assert!(task.await.is_err());
@@ -379,12 +320,8 @@ async fn a_shield_outlives_the_cancel_and_is_waited_for(root: &Scope) {
 
 #[pando_context::test(paused)]
 async fn a_shield_has_a_bound(root: &Scope) {
-    let task = root
-        .ctx()
-        .shield(&CALL, SECOND, |ctx| async move { ctx.cancelled().await });
-    let Err(TaskError::Stopped(stop)) = task.await else {
-        panic!("no bound")
-    };
+    let task = root.ctx().shield(&CALL, SECOND, |ctx| async move { ctx.cancelled().await });
+    let Err(TaskError::Stopped(stop)) = task.await else { panic!("no bound") };
     assert!(stop.is_deadline());
 }
 
@@ -414,13 +351,8 @@ async fn the_current_context_is_that_of_the_innermost_run(root: &Scope) {
         .ctx()
         .spawn_named(&RECONCILE, "web", |ctx| async move {
             let call = ctx.child(&CALL);
-            let inner = call
-                .ctx()
-                .run(async { Ctx::current().unwrap().label().to_string() });
-            (
-                inner.await.unwrap(),
-                Ctx::current().unwrap().label().to_string(),
-            )
+            let inner = call.ctx().run(async { Ctx::current().unwrap().label().to_string() });
+            (inner.await.unwrap(), Ctx::current().unwrap().label().to_string())
         })
         .await
         .unwrap();
@@ -458,11 +390,7 @@ fn all_are_marked_before_the_first_waker_runs() {
     let look = Arc::new(Look(younger.ctx().clone(), AtomicUsize::new(0)));
     let mut wait = Box::pin(waits.ctx().cancelled());
     let waker = Waker::from(Arc::clone(&look));
-    assert!(
-        wait.as_mut()
-            .poll(&mut Context::from_waker(&waker))
-            .is_pending()
-    );
+    assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     root.cancel(ReasonKind::Requested);
     assert_eq!(look.1.load(Ordering::SeqCst), 1);
 }
@@ -483,11 +411,7 @@ fn a_waker_may_panic_or_cancel_again() {
     let waker = Waker::from(Arc::clone(&odd));
     let mut waits = Vec::from_iter((0..3).map(|_| Box::pin(root.ctx().cancelled())));
     for wait in &mut waits {
-        assert!(
-            wait.as_mut()
-                .poll(&mut Context::from_waker(&waker))
-                .is_pending()
-        );
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
     }
     assert!(root.cancel(ReasonKind::Requested));
     assert_eq!(odd.1.load(Ordering::SeqCst), 3);
@@ -553,14 +477,7 @@ fn a_printed_tree_leaves_out_what_looks_alike() {
 fn equal_roots_give_equal_traces() {
     let traces = || {
         let root = Scope::root_with_trace("root", pando_context::TraceId::from_u128(7));
-        let of = |_| {
-            root.ctx()
-                .derive(&CALL)
-                .new_trace()
-                .scope()
-                .ctx()
-                .trace_id()
-        };
+        let of = |_| root.ctx().derive(&CALL).new_trace().scope().ctx().trace_id();
         Vec::from_iter((0..100).map(of))
     };
     let first = traces();
@@ -571,10 +488,7 @@ fn equal_roots_give_equal_traces() {
 #[pando_context::test(paused)]
 #[should_panic(expected = "still runs 5s after it was cancelled")]
 async fn a_test_that_leaves_work_behind_fails_with_its_tree(ctx: Ctx) {
-    ctx.shield(&CALL, 60 * SECOND, |ctx| async move {
-        ctx.sleep(30 * SECOND).await
-    })
-    .detach();
+    ctx.shield(&CALL, 60 * SECOND, |ctx| async move { ctx.sleep(30 * SECOND).await }).detach();
 }
 
 #[pando_context::test]

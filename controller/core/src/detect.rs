@@ -205,9 +205,11 @@ fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Opt
     let overrides = overrides.iter().map(String::as_str).collect();
     let missing = policy_check::missing_overrides(&spec, &overrides);
     let missing = missing.iter().map(|name| format!("override policy {name} of dependentOverrides does not exist yet"));
-    plan.notices.extend(gaps.iter().filter(|gap| gap.effect == Effect::Warn).map(|gap| {
-        Notice::warning(events::FIELD_NOT_SUPPORTED, format!("{}: {gap}", owner.policy))
-    }));
+    plan.notices.extend(
+        gaps.iter()
+            .filter(|gap| gap.effect == Effect::Warn)
+            .map(|gap| Notice::warning(events::FIELD_NOT_SUPPORTED, format!("{}: {gap}", owner.policy))),
+    );
     let held: Vec<_> = policy_check::holding(&gaps).iter().map(ToString::to_string).chain(missing).collect();
     if held.is_empty() {
         schedule(observed, &spec, &marks, plan)
@@ -456,7 +458,9 @@ fn is_of_template(binding: &ResourceBinding, observed: &Observed<'_>) -> bool {
 }
 
 fn is_same_object(resource: &ObjectReference, template: &Manifest) -> bool {
-    resource.api_version == template.api_version() && resource.kind == template.kind() && resource.name == template.name()
+    resource.api_version == template.api_version()
+        && resource.kind == template.kind()
+        && resource.name == template.name()
 }
 
 fn marks_patch(meta: &ObjectMeta, marks: &Marks) -> Option<Value> {

@@ -147,13 +147,7 @@ impl Hub {
     ///
     /// # Errors
     /// See [`Error`]; `is_conflict` when the resourceVersion is stale.
-    pub async fn patch<T: Record>(
-        &self,
-        ctx: &Ctx,
-        store: &Store<T>,
-        key: &Key,
-        patch: &Value,
-    ) -> Result<(), Error> {
+    pub async fn patch<T: Record>(&self, ctx: &Ctx, store: &Store<T>, key: &Key, patch: &Value) -> Result<(), Error> {
         let call = Call { ctx, verb: "patch", resource: store.resource(), key };
         let request = call.path().patch(&key.name, &PatchParams::default(), &Patch::Merge(patch));
         self.send(call, store, request.map_err(|error| call.invalid(error))?).await

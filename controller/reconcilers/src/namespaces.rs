@@ -45,7 +45,8 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
 fn is_propagated(namespace: &template::Template, skipped: &Skipped) -> bool {
     let name = namespace.meta.name.clone().unwrap_or_default();
     let labels = namespace.meta.labels.as_ref();
-    let stays = labels.and_then(|labels| labels.get(labels::NAMESPACE_SKIP_AUTO_PROPAGATION)).is_some_and(|v| v == "true");
+    let stays =
+        labels.and_then(|labels| labels.get(labels::NAMESPACE_SKIP_AUTO_PROPAGATION)).is_some_and(|v| v == "true");
     let inside = TemplateFacts { namespace: Some(name.clone()), ..TemplateFacts::default() };
     namespace.meta.deletion_timestamp.is_none()
         && name != "default"

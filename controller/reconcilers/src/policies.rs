@@ -26,13 +26,7 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
     }
 }
 
-async fn identify<T: Record>(
-    ctx: &Ctx,
-    env: &Env,
-    store: &Store<T>,
-    label: &str,
-    key: &Key,
-) -> Result<Next, Error> {
+async fn identify<T: Record>(ctx: &Ctx, env: &Env, store: &Store<T>, label: &str, key: &Key) -> Result<Next, Error> {
     let Some(policy) = store.get(key) else { return Ok(Next::forget()) };
     let meta = policy.meta();
     if meta.deletion_timestamp.is_some() {

@@ -106,11 +106,7 @@ impl Template {
     /// The key that controllers use for this template.
     #[must_use]
     pub fn key(&self) -> TemplateKey {
-        TemplateKey {
-            api_version: self.api_version.clone(),
-            kind: self.kind.clone(),
-            key: Key::of(&self.meta),
-        }
+        TemplateKey { api_version: self.api_version.clone(), kind: self.kind.clone(), key: Key::of(&self.meta) }
     }
 
     /// The key of its binding: same namespace, name derived from the template's name and kind.

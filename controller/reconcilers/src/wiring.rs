@@ -65,9 +65,10 @@ fn policies_of<P: Record>(env: &Env, store: &Store<P>, spec: fn(&P) -> &Propagat
         queues.policies.add(change.key.clone());
         let sides = [change.old.as_deref(), change.new.as_deref()];
         for (kind, store) in templates.iter().filter(|(kind, _)| kind.namespaced) {
-            let selects = sides.into_iter().flatten().flat_map(|policy| &spec(policy).resource_selectors).any(|selector| {
-                selector.api_version == kind.resource.api_version && selector.kind == kind.resource.kind
-            });
+            let selects =
+                sides.into_iter().flatten().flat_map(|policy| &spec(policy).resource_selectors).any(|selector| {
+                    selector.api_version == kind.resource.api_version && selector.kind == kind.resource.kind
+                });
             if selects {
                 for template in store.list(change.key.namespace.as_deref()) {
                     queues.templates.add_with(template.key(), Priority::Background);

@@ -64,7 +64,9 @@ async fn one(ctx: &Ctx, env: &Env, step: &WorkStep) -> Result<bool, Error> {
     let works = &env.stores.works;
     match &step.action {
         Action::Keep(_) | Action::Hold => Ok(false),
-        Action::Create(work) => env.hub.create(ctx, works, &Key::of(&work.metadata), work.as_ref()).await.map(|()| true),
+        Action::Create(work) => {
+            env.hub.create(ctx, works, &Key::of(&work.metadata), work.as_ref()).await.map(|()| true)
+        }
         Action::Replace { from, to } => match replacement(from.as_ref(), to.as_ref()) {
             Some(patch) => env.hub.patch(ctx, works, &Key::of(&from.metadata), &patch).await.map(|()| true),
             None => Ok(false),

@@ -26,10 +26,7 @@ use crate::metrics::{CONTENT_TYPE, Metrics};
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} for {purpose}: {source}; {}",
-    advice(source, purpose)
-)]
+#[error("cannot listen on {address} for {purpose}: {source}; {}", advice(source, purpose))]
 pub struct BindError {
     address: SocketAddr,
     purpose: Purpose,
@@ -72,9 +69,7 @@ fn advice(source: &std::io::Error, purpose: &Purpose) -> String {
     let flag = purpose.flag();
     match source.kind() {
         std::io::ErrorKind::AddrInUse => {
-            format!(
-                "end the process that uses it, or set {flag} to another port (:0 takes a free one)"
-            )
+            format!("end the process that uses it, or set {flag} to another port (:0 takes a free one)")
         }
         std::io::ErrorKind::PermissionDenied => format!("set {flag} to a port above 1023"),
         std::io::ErrorKind::AddrNotAvailable => {
@@ -90,13 +85,7 @@ fn advice(source: &std::io::Error, purpose: &Purpose) -> String {
 ///
 /// One line that names the address, the cause and the flag to change.
 pub async fn listen(address: SocketAddr, purpose: Purpose) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| BindError {
-            address,
-            purpose,
-            source,
-        })
+    TcpListener::bind(address).await.map_err(|source| BindError { address, purpose, source })
 }
 
 /// Serves `/healthz`, `/livez` (the process answers: 200) and `/readyz` (200 once every gate is
@@ -114,11 +103,7 @@ pub fn serve_health(ctx: &Ctx, listener: TcpListener, readiness: Readiness) -> T
 
 async fn readyz(State(readiness): State<Readiness>, RawQuery(query): RawQuery) -> Response {
     let ready = readiness.is_ready();
-    let status = if ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
-    };
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let asked = query.is_some_and(|query| query.split('&').any(|word| word.starts_with("verbose")));
     // Whoever asks why it is not ready should not have to ask twice.
     match ready && !asked {
@@ -130,9 +115,7 @@ async fn readyz(State(readiness): State<Readiness>, RawQuery(query): RawQuery) -
 /// Serves `/metrics`.
 #[track_caller]
 pub fn serve_metrics(ctx: &Ctx, listener: TcpListener, metrics: Metrics) -> Task<()> {
-    let router = Router::new()
-        .route("/metrics", get(scrape))
-        .with_state(metrics);
+    let router = Router::new().route("/metrics", get(scrape)).with_state(metrics);
     server::serve(ctx, "metrics", listener, router)
 }
 

@@ -39,9 +39,6 @@ mod tests {
     fn delays_double_up_to_the_limit() {
         let delays = |failures: u32| Backoff::KEY.delay(failures).as_millis();
         assert_eq!([0, 1, 2, 3, 12].map(delays), [0, 5, 10, 20, 10_240]);
-        assert_eq!(
-            [13, 14, 33, 34, u32::MAX].map(delays),
-            [20_480, 30_000, 30_000, 30_000, 30_000]
-        );
+        assert_eq!([13, 14, 33, 34, u32::MAX].map(delays), [20_480, 30_000, 30_000, 30_000, 30_000]);
     }
 }

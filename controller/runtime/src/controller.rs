@@ -118,13 +118,7 @@ where
 {
     spec.metrics.watch_queue(&queue);
     ctx.spawn_named(&CONTROLLER, spec.name, move |ctx| async move {
-        let mut dispatcher = Dispatcher {
-            ctx,
-            spec,
-            queue,
-            reconcile,
-            complaints: HashMap::new(),
-        };
+        let mut dispatcher = Dispatcher { ctx, spec, queue, reconcile, complaints: HashMap::new() };
         let stop = dispatcher.run().await;
         tracing::debug!(controller = dispatcher.spec.name, %stop, "controller ended");
     })
@@ -174,52 +168,36 @@ where
 
     /// Spawns one reconcile. The key goes with it, so that the queue gets it back when the work has
     /// ended and not before, however it ends.
-    fn start(
-        &self,
-        taken: Taken<K>,
-    ) -> impl Future<Output = Ended<K, E>> + Send + use<K, E, F, Fut> {
+    fn start(&self, taken: Taken<K>) -> impl Future<Output = Ended<K, E>> + Send + use<K, E, F, Fut> {
         let key = K::clone(&taken);
         let started = Instant::now();
         let mut span = Span::none();
-        let task = self
-            .ctx
-            .derive(&Kind::new(self.spec.name))
-            .named(&key)
-            .timeout(self.spec.timeout)
-            .new_trace()
-            .spawn(|ctx| {
-                span = tracing::info_span!(
-                    "reconcile",
-                    controller = self.spec.name,
-                    %key,
-                    trace = %ctx.trace_id()
-                );
-                let work = (self.reconcile)(ctx, key.clone());
-                async move {
-                    let result = work.await;
-                    (taken, result)
-                }
-                .instrument(span.clone())
-            });
+        let task =
+            self.ctx.derive(&Kind::new(self.spec.name)).named(&key).timeout(self.spec.timeout).new_trace().spawn(
+                |ctx| {
+                    span = tracing::info_span!(
+                        "reconcile",
+                        controller = self.spec.name,
+                        %key,
+                        trace = %ctx.trace_id()
+                    );
+                    let work = (self.reconcile)(ctx, key.clone());
+                    async move {
+                        let result = work.await;
+                        (taken, result)
+                    }
+                    .instrument(span.clone())
+                },
+            );
         async move {
             let outcome = task.await;
-            Ended {
-                key,
-                span,
-                took: started.elapsed(),
-                outcome,
-            }
+            Ended { key, span, took: started.elapsed(), outcome }
         }
     }
 
     /// Gives the key back with a verdict, counts, and says what is worth saying.
     fn settle(&mut self, ended: Ended<K, E>) {
-        let Ended {
-            key,
-            span,
-            took,
-            outcome,
-        } = ended;
+        let Ended { key, span, took, outcome } = ended;
         let _entered = span.enter();
         let result = match outcome {
             Ok((taken, Ok(action))) => {
@@ -281,11 +259,7 @@ where
             return "stopped";
         }
         let timeout = self.spec.timeout;
-        self.complain(
-            key,
-            "deadline",
-            &format_args!("not done within {timeout:?} ({stop})"),
-        );
+        self.complain(key, "deadline", &format_args!("not done within {timeout:?} ({stop})"));
         "deadline"
     }
 

@@ -103,29 +103,12 @@ impl Recorder {
     /// A recorder, and the task in `ctx` that writes for it. When the context ends, what has not
     /// been written is dropped.
     #[track_caller]
-    pub fn start(
-        ctx: &Ctx,
-        client: Client,
-        clock: Arc<dyn Clock>,
-        metrics: Metrics,
-    ) -> (Self, Task<()>) {
+    pub fn start(ctx: &Ctx, client: Client, clock: Arc<dyn Clock>, metrics: Metrics) -> (Self, Task<()>) {
         let (queue, notes) = mpsc::channel(QUEUED);
         let recent = Mutex::new(Recent::new(MEMORY));
-        let shared = Arc::new(Shared {
-            queue,
-            recent,
-            metrics: metrics.clone(),
-        });
+        let shared = Arc::new(Shared { queue, recent, metrics: metrics.clone() });
         let task = ctx.spawn(&RECORDER, |ctx| async move {
-            Writer {
-                ctx,
-                client,
-                clock,
-                metrics,
-                sequence: 0,
-            }
-            .run(notes)
-            .await;
+            Writer { ctx, client, clock, metrics, sequence: 0 }.run(notes).await;
         });
         (Self { shared }, task)
     }
@@ -134,13 +117,7 @@ impl Recorder {
     pub fn disabled() -> Self {
         let (queue, _) = mpsc::channel(1);
         let recent = Mutex::new(Recent::new(MEMORY));
-        Self {
-            shared: Arc::new(Shared {
-                queue,
-                recent,
-                metrics: Metrics::new(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { queue, recent, metrics: Metrics::new() }) }
     }
 
     /// Records an event about an object, unless the same (object, reason, message) was recorded in
@@ -155,12 +132,7 @@ impl Recorder {
         if !fresh {
             return self.shared.metrics.event(EventFate::Repeated);
         }
-        let note = Note {
-            about: about.clone(),
-            level,
-            reason: reason.to_owned(),
-            message: message.to_owned(),
-        };
+        let note = Note { about: about.clone(), level, reason: reason.to_owned(), message: message.to_owned() };
         if self.shared.queue.try_send(note).is_err() {
             // Not written, so not said: the next time is the first time.
             self.recent(|recent| recent.remove(key));
@@ -169,13 +141,7 @@ impl Recorder {
     }
 
     fn recent<R>(&self, change: impl FnOnce(&mut Recent) -> R) -> R {
-        change(
-            &mut self
-                .shared
-                .recent
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        change(&mut self.shared.recent.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -230,25 +196,14 @@ fn event(note: Note, clock: &dyn Clock, sequence: u64) -> Event {
     // Time makes it unique over restarts, the sequence within one process.
     let unique = (now.as_nanosecond() as u64).wrapping_add(sequence);
     let name = format!("{}.{unique:016x}", cut(object, NAME_LIMIT));
-    let namespace = note
-        .about
-        .namespace
-        .clone()
-        .unwrap_or_else(|| "default".to_owned());
+    let namespace = note.about.namespace.clone().unwrap_or_else(|| "default".to_owned());
     Event {
-        metadata: ObjectMeta {
-            name: Some(name),
-            namespace: Some(namespace),
-            ..ObjectMeta::default()
-        },
+        metadata: ObjectMeta { name: Some(name), namespace: Some(namespace), ..ObjectMeta::default() },
         involved_object: note.about,
         type_: Some(note.level.as_str().to_owned()),
         reason: Some(note.reason),
         message: Some(cut(&note.message, MESSAGE_LIMIT).to_owned()),
-        source: Some(EventSource {
-            component: Some(COMPONENT.to_owned()),
-            host: None,
-        }),
+        source: Some(EventSource { component: Some(COMPONENT.to_owned()), host: None }),
         reporting_component: Some(COMPONENT.to_owned()),
         reporting_instance: Some(String::new()),
         first_timestamp: Some(Time(now)),

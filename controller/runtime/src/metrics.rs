@@ -115,9 +115,7 @@ impl Default for Metrics {
 
 /// From 1 ms, a reconcile that changes nothing, to 30 s, one that waits for a slow API server.
 fn reconcile_buckets() -> Histogram {
-    Histogram::new([
-        0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-    ])
+    Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
 
 impl Metrics {
@@ -133,30 +131,20 @@ impl Metrics {
             member_requests: Family::default(),
             events: Family::default(),
         };
-        let metrics = Self {
-            shared: Arc::new(shared),
-        };
+        let metrics = Self { shared: Arc::new(shared) };
         metrics.register_standard();
         metrics
     }
 
     fn register_standard(&self) {
         let shared = &self.shared;
-        self.register(
-            "controller_runtime_reconcile",
-            "Reconciles by controller and result",
-            shared.reconciles.clone(),
-        );
+        self.register("controller_runtime_reconcile", "Reconciles by controller and result", shared.reconciles.clone());
         self.register(
             "pando_reconcile_errors",
             "Failed reconciles by controller and category of the error",
             shared.failures.clone(),
         );
-        self.register(
-            "controller_runtime_reconcile_time_seconds",
-            "Duration of a reconcile",
-            shared.durations.clone(),
-        );
+        self.register("controller_runtime_reconcile_time_seconds", "Duration of a reconcile", shared.durations.clone());
         self.register(
             "pando_hub_requests",
             "Requests to the federation API server by verb and result",
@@ -167,22 +155,13 @@ impl Metrics {
             "Requests to member clusters by cluster, verb and result",
             shared.member_requests.clone(),
         );
-        self.register(
-            "pando_events",
-            "Events by what became of them",
-            shared.events.clone(),
-        );
-        self.registry()
-            .register_collector(Box::new(Arc::clone(&shared.queues)));
-        self.registry()
-            .register_collector(Box::new(process::Process));
+        self.register("pando_events", "Events by what became of them", shared.events.clone());
+        self.registry().register_collector(Box::new(Arc::clone(&shared.queues)));
+        self.registry().register_collector(Box::new(process::Process));
     }
 
     fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.shared
-            .registry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.registry.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a metric of the caller's. The name is without the `_total` that a counter gets.
@@ -217,64 +196,35 @@ impl Metrics {
 
     /// Counts a reconcile. `result` is one of a few words.
     pub fn reconciled(&self, controller: &'static str, result: &'static str, took: Duration) {
-        self.shared
-            .reconciles
-            .get_or_create(&Outcome { controller, result })
-            .inc();
-        self.shared
-            .durations
-            .get_or_create(&Controller { controller })
-            .observe(took.as_secs_f64());
+        self.shared.reconciles.get_or_create(&Outcome { controller, result }).inc();
+        self.shared.durations.get_or_create(&Controller { controller }).observe(took.as_secs_f64());
     }
 
     /// Counts a failed reconcile by the category of its error.
     pub fn reconcile_failed(&self, controller: &'static str, category: &'static str) {
-        self.shared
-            .failures
-            .get_or_create(&Failure {
-                controller,
-                category,
-            })
-            .inc();
+        self.shared.failures.get_or_create(&Failure { controller, category }).inc();
     }
 
     /// Counts a request to the hub. `verb` is that of the Kubernetes API (`get`, `list`, `patch`),
     /// `result` a status class or what else became of it (`2xx`, `409`, `timeout`).
     pub fn hub_request(&self, verb: &'static str, result: &'static str) {
-        self.shared
-            .hub_requests
-            .get_or_create(&HubRequest { verb, result })
-            .inc();
+        self.shared.hub_requests.get_or_create(&HubRequest { verb, result }).inc();
     }
 
     /// Counts a request to a member cluster; as [`Metrics::hub_request`].
     pub fn member_request(&self, cluster: &str, verb: &'static str, result: &'static str) {
-        let labels = MemberRequest {
-            member_cluster: cluster.to_owned(),
-            verb,
-            result,
-        };
+        let labels = MemberRequest { member_cluster: cluster.to_owned(), verb, result };
         self.shared.member_requests.get_or_create(&labels).inc();
     }
 
     /// Counts an event.
     pub fn event(&self, fate: EventFate) {
-        self.shared
-            .events
-            .get_or_create(&Result {
-                result: fate.as_str(),
-            })
-            .inc();
+        self.shared.events.get_or_create(&Result { result: fate.as_str() }).inc();
     }
 
     /// How many events have had this fate.
     pub fn events(&self, fate: EventFate) -> u64 {
-        self.shared
-            .events
-            .get_or_create(&Result {
-                result: fate.as_str(),
-            })
-            .get()
+        self.shared.events.get_or_create(&Result { result: fate.as_str() }).get()
     }
 
     /// All metrics in the text format of OpenMetrics.
@@ -333,24 +283,10 @@ impl Collector for Queues {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         type Column = (&'static str, &'static str, fn(&Depth) -> usize);
         let columns: [Column; 4] = [
-            (
-                "workqueue_depth",
-                "Keys that could be processed now",
-                Depth::ready,
-            ),
-            (
-                "workqueue_delayed",
-                "Keys that wait for the end of a delay",
-                |depth| depth.delayed,
-            ),
-            ("workqueue_processing", "Keys that are processed", |depth| {
-                depth.processing
-            }),
-            (
-                "workqueue_failing",
-                "Keys whose last attempt failed",
-                |depth| depth.failing,
-            ),
+            ("workqueue_depth", "Keys that could be processed now", Depth::ready),
+            ("workqueue_delayed", "Keys that wait for the end of a delay", |depth| depth.delayed),
+            ("workqueue_processing", "Keys that are processed", |depth| depth.processing),
+            ("workqueue_failing", "Keys whose last attempt failed", |depth| depth.failing),
         ];
         let depths = self.depths();
         for (name, help, column) in columns {
@@ -386,15 +322,10 @@ impl Collector for Contexts {
         }
         let columns = [
             ("pando_contexts_live", "Contexts that are active, by kind"),
-            (
-                "pando_contexts_stopping",
-                "Contexts that are cancelled and have not ended, by kind",
-            ),
+            ("pando_contexts_stopping", "Contexts that are cancelled and have not ended, by kind"),
         ];
         for (column, (name, help)) in columns.into_iter().enumerate() {
-            let rows = kinds
-                .iter()
-                .map(|(kind, counts)| (vec![("kind", *kind)], counts[column]));
+            let rows = kinds.iter().map(|(kind, counts)| (vec![("kind", *kind)], counts[column]));
             gauges(&mut encoder, name, help, rows)?;
         }
         Ok(())
@@ -470,18 +401,8 @@ mod tests {
         let metrics = Metrics::new();
         metrics.watch_contexts(root.ctx());
         let cluster = root.ctx().child(&pando_context::Kind::new("cluster"));
-        assert!(
-            metrics
-                .encode()
-                .unwrap()
-                .contains("pando_contexts_live{kind=\"cluster\"} 1")
-        );
+        assert!(metrics.encode().unwrap().contains("pando_contexts_live{kind=\"cluster\"} 1"));
         cluster.cancel(pando_context::ReasonKind::Detached);
-        assert!(
-            metrics
-                .encode()
-                .unwrap()
-                .contains("pando_contexts_stopping{kind=\"cluster\"} 1")
-        );
+        assert!(metrics.encode().unwrap().contains("pando_contexts_stopping{kind=\"cluster\"} 1"));
     }
 }

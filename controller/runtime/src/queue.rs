@@ -51,9 +51,7 @@ struct Shared<K> {
 
 impl<K> Clone for Queue<K> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -76,14 +74,7 @@ impl<K: Key> Queue<K> {
 
     fn with_member(name: &'static str, member: Option<Arc<str>>) -> Self {
         let state = Mutex::new(State::new());
-        Self {
-            shared: Arc::new(Shared {
-                name,
-                member,
-                state,
-                bell: Notify::new(),
-            }),
-        }
+        Self { shared: Arc::new(Shared { name, member, state, bell: Notify::new() }) }
     }
 
     /// The name.
@@ -148,11 +139,7 @@ impl<K: Key> Queue<K> {
                     // One ring may stand for several keys; another worker may take the next one.
                     self.shared.bell.notify_one();
                 }
-                return Ok(Taken {
-                    queue: self.clone(),
-                    key,
-                    given_back: false,
-                });
+                return Ok(Taken { queue: self.clone(), key, given_back: false });
             }
             match due {
                 None => ctx.run(bell).await?,
@@ -175,17 +162,13 @@ impl<K: Key> Queue<K> {
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         // A panic under the lock can only come from a key's own Hash or Eq.
-        self.shared
-            .state
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The end of a delay; of one that the clock cannot express, a day.
 fn later(now: Instant, delay: Duration) -> Instant {
-    now.checked_add(delay)
-        .unwrap_or(now + Duration::from_secs(86_400))
+    now.checked_add(delay).unwrap_or(now + Duration::from_secs(86_400))
 }
 
 /// A key that is being processed. Nobody else gets it until this is given back.

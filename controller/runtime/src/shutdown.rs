@@ -26,10 +26,7 @@ impl Signals {
     ///
     /// Outside a tokio runtime with I/O.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
     /// Waits for the next signal, and says which it was.
@@ -109,21 +106,13 @@ mod tests {
     #[pando_context::test]
     async fn a_stop_cancels_with_the_reason_and_ends_when_nothing_is_left() {
         let root = Scope::root("pando");
-        let work = root.ctx().spawn(
-            &Kind::new("work"),
-            |ctx| async move { ctx.cancelled().await },
-        );
+        let work = root.ctx().spawn(&Kind::new("work"), |ctx| async move { ctx.cancelled().await });
         let ctx = root.ctx().clone();
         let mut signals = Signals::listen().unwrap();
         let reason = SignalName::Terminate.reason();
-        stop(root, reason, Duration::from_secs(5), &mut signals)
-            .await
-            .unwrap();
+        stop(root, reason, Duration::from_secs(5), &mut signals).await.unwrap();
         assert_eq!(ctx.reason().unwrap().kind(), ReasonKind::Shutdown);
-        assert_eq!(
-            ctx.reason().unwrap().to_string(),
-            "shutdown at pando: SIGTERM"
-        );
+        assert_eq!(ctx.reason().unwrap().to_string(), "shutdown at pando: SIGTERM");
         assert!(work.await.is_err());
     }
 }

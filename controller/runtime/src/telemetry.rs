@@ -7,10 +7,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use tracing::{Level, Subscriber};
+use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
-use tracing_subscriber::filter::{ParseError, filter_fn};
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// How the log is written.
@@ -42,9 +42,7 @@ pub enum TelemetryError {
     #[error("log format {0:?} is not known: use text or json")]
     Format(String),
     /// Not a filter.
-    #[error(
-        "log filter {filter:?} cannot be read: {source}; use for example info or info,kube=debug"
-    )]
+    #[error("log filter {filter:?} cannot be read: {source}; use for example info or info,kube=debug")]
     Filter {
         /// What was asked for.
         filter: String,
@@ -87,9 +85,7 @@ impl LogFilter {
     ///
     /// If the filter cannot be read; the old one then stays.
     pub fn set(&self, filter: &str) -> Result<(), TelemetryError> {
-        self.handle
-            .set(parse(filter)?)
-            .map_err(TelemetryError::from)
+        self.handle.set(parse(filter)?).map_err(TelemetryError::from)
     }
 
     /// The filter in force.
@@ -105,12 +101,7 @@ impl std::fmt::Debug for LogFilter {
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
-    EnvFilter::builder()
-        .parse(filter)
-        .map_err(|source| TelemetryError::Filter {
-            filter: filter.to_owned(),
-            source,
-        })
+    EnvFilter::builder().parse(filter).map_err(|source| TelemetryError::Filter { filter: filter.to_owned(), source })
 }
 
 /// Sets up the log of the process. `filter` is a level (`info`) or directives by target
@@ -125,9 +116,7 @@ pub fn init(format: Format, filter: &str) -> Result<LogFilter, TelemetryError> {
         .with(filter)
         .with(writer(format).with_filter(filter_fn(|about| is_safe(about.target(), *about.level()))))
         .try_init()?;
-    Ok(LogFilter {
-        handle: Arc::new(handle),
-    })
+    Ok(LogFilter { handle: Arc::new(handle) })
 }
 
 /// Whether an event can be logged whatever the filter says: kube's client writes the whole body of an answer that it
@@ -142,15 +131,8 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     match format {
-        Format::Text => layer
-            .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
-            .boxed(),
-        Format::Json => layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .boxed(),
+        Format::Text => layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        Format::Json => layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     }
 }
 
@@ -177,9 +159,7 @@ mod tests {
     #[test]
     fn the_filter_can_be_changed_and_a_bad_one_changes_nothing() {
         let (_layer, handle) = reload::Layer::<EnvFilter, Registry>::new(parse("info").unwrap());
-        let filter = LogFilter {
-            handle: Arc::new(handle),
-        };
+        let filter = LogFilter { handle: Arc::new(handle) };
         filter.set("warn,kube=debug").unwrap();
         assert!(filter.set("kube=loud").is_err());
         assert_eq!(filter.get(), "kube=debug,warn");

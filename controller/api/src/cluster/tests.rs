@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use serde_json::json;
 
@@ -54,15 +49,6 @@ fn a_condition_with_an_empty_reason_reads() {
 
 #[test]
 fn the_mode_is_push_or_pull() {
-    assert_eq!(
-        SyncMode::ALL
-            .iter()
-            .map(|mode| mode.as_str())
-            .collect::<Vec<_>>(),
-        ["Push", "Pull"]
-    );
-    assert!(
-        serde_json::from_value::<ClusterSpec>(json!({"apiEndpoint": "x"})).is_err(),
-        "syncMode is required"
-    );
+    assert_eq!(SyncMode::ALL.iter().map(|mode| mode.as_str()).collect::<Vec<_>>(), ["Push", "Pull"]);
+    assert!(serde_json::from_value::<ClusterSpec>(json!({"apiEndpoint": "x"})).is_err(), "syncMode is required");
 }

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -19,10 +14,7 @@ fn folder() -> PathBuf {
 }
 
 fn wanted() -> BTreeMap<String, String> {
-    all()
-        .iter()
-        .map(|crd| (file_name(crd), yaml(crd)))
-        .collect()
+    all().iter().map(|crd| (file_name(crd), yaml(crd))).collect()
 }
 
 #[test]
@@ -37,15 +29,9 @@ fn committed_crds_are_those_of_the_types() {
         let committed = std::fs::read_to_string(folder.join(name)).unwrap_or_default();
         assert!(committed == *text, "crds/{name} is stale: {STALE}");
     }
-    let files: BTreeSet<String> = std::fs::read_dir(&folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    assert_eq!(
-        files,
-        wanted.keys().cloned().collect(),
-        "crds/ holds other files than expected: {STALE}"
-    );
+    let files: BTreeSet<String> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(files, wanted.keys().cloned().collect(), "crds/ holds other files than expected: {STALE}");
 }
 
 /// Calls `visit` with the path and value of every schema below a kind's schema.
@@ -66,16 +52,8 @@ fn walk(path: &str, schema: &Value, visit: &mut impl FnMut(&str, &Value)) {
 fn walk_all(mut visit: impl FnMut(&str, &Value)) {
     for crd in all() {
         for version in &crd.spec.versions {
-            let schema = version
-                .schema
-                .as_ref()
-                .and_then(|v| v.open_api_v3_schema.as_ref())
-                .expect("a schema");
-            walk(
-                &crd.spec.names.kind,
-                &serde_json::to_value(schema).unwrap(),
-                &mut visit,
-            );
+            let schema = version.schema.as_ref().and_then(|v| v.open_api_v3_schema.as_ref()).expect("a schema");
+            walk(&crd.spec.names.kind, &serde_json::to_value(schema).unwrap(), &mut visit);
         }
     }
 }
@@ -85,66 +63,35 @@ fn kubectl_explain_has_a_sentence_for_every_kind_and_field() {
     let mut silent = Vec::new();
     walk_all(|path, schema| {
         let element = path.ends_with("[]") || path.ends_with("{}");
-        let text = schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
         if !element && !text.ends_with(['.', ')', '"', '>', '`']) {
             silent.push(format!("{path}: {text:?}"));
         }
     });
-    assert!(
-        silent.is_empty(),
-        "give these fields a doc sentence:\n{}",
-        silent.join("\n")
-    );
+    assert!(silent.is_empty(), "give these fields a doc sentence:\n{}", silent.join("\n"));
 }
 
 #[test]
 fn descriptions_are_for_people_at_a_terminal() {
     walk_all(|path, schema| {
-        let text = schema
-            .get("description")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        assert!(
-            !text.contains("[`") && !text.contains("](crate"),
-            "{path} holds a rustdoc link: {text}"
-        );
+        let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
+        assert!(!text.contains("[`") && !text.contains("](crate"), "{path} holds a rustdoc link: {text}");
     });
 }
 
 #[test]
 fn schemas_are_structural_and_know_no_null() {
     walk_all(|path, schema| {
-        for foreign in [
-            "nullable",
-            "$ref",
-            "oneOf",
-            "allOf",
-            "not",
-            "title",
-            "$schema",
-            "definitions",
-        ] {
+        for foreign in ["nullable", "$ref", "oneOf", "allOf", "not", "title", "$schema", "definitions"] {
             assert!(schema.get(foreign).is_none(), "{path} has {foreign}");
         }
         let any = schema.get("x-kubernetes-preserve-unknown-fields").is_some()
             || schema.get("x-kubernetes-int-or-string").is_some();
-        assert!(
-            any || schema.get("type").is_some_and(Value::is_string),
-            "{path} has no type: {schema}"
-        );
-        let format = schema
-            .get("format")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
+        assert!(any || schema.get("type").is_some_and(Value::is_string), "{path} has no type: {schema}");
+        let format = schema.get("format").and_then(Value::as_str).unwrap_or_default();
         assert!(!format.starts_with("uint"), "{path} has format {format}");
         let words = schema.get("enum").and_then(Value::as_array);
-        assert!(
-            words.is_none_or(|words| words.iter().all(Value::is_string)),
-            "{path} has an enum of no words"
-        );
+        assert!(words.is_none_or(|words| words.iter().all(Value::is_string)), "{path} has an enum of no words");
     });
 }
 
@@ -153,11 +100,7 @@ fn no_schema_fell_back_to_accepting_everything() {
     walk_all(|path, schema| {
         if !path.contains('.') {
             assert_eq!(schema["required"], serde_json::json!(["spec"]), "{path}");
-            assert_eq!(
-                schema.get("x-kubernetes-preserve-unknown-fields"),
-                None,
-                "{path}"
-            );
+            assert_eq!(schema.get("x-kubernetes-preserve-unknown-fields"), None, "{path}");
         }
     });
 }
@@ -171,10 +114,7 @@ fn schema_defaults_are_karmadas() {
             defaults.insert(path.to_owned(), default.to_string());
         }
     });
-    let text: Vec<String> = defaults
-        .iter()
-        .map(|(path, default)| format!("{path} = {default}"))
-        .collect();
+    let text: Vec<String> = defaults.iter().map(|(path, default)| format!("{path} = {default}")).collect();
     insta::assert_snapshot!(text.join("\n"));
 }
 
@@ -216,9 +156,7 @@ fn validations_are_as_reviewed() {
             "x-kubernetes-map-type",
         ] {
             // The cluster-wide twins share their types with the namespaced kinds.
-            let twin = ["ClusterO", "ClusterP", "ClusterR"]
-                .iter()
-                .any(|prefix| path.starts_with(prefix));
+            let twin = ["ClusterO", "ClusterP", "ClusterR"].iter().any(|prefix| path.starts_with(prefix));
             if !twin
                 && let Some(value) = schema.get(keyword)
                 && schema.get("x-kubernetes-int-or-string").is_none()
@@ -236,29 +174,13 @@ fn kinds_short_names_and_columns_are_those_of_karmada() {
     let mut lines = Vec::new();
     for crd in all() {
         let (names, version) = (&crd.spec.names, &crd.spec.versions[0]);
-        assert_eq!(
-            names.categories.as_deref(),
-            Some(&["karmada-io".to_owned()][..])
-        );
-        assert_eq!(
-            crd.metadata.name,
-            Some(format!("{}.{}", names.plural, crd.spec.group))
-        );
+        assert_eq!(names.categories.as_deref(), Some(&["karmada-io".to_owned()][..]));
+        assert_eq!(crd.metadata.name, Some(format!("{}.{}", names.plural, crd.spec.group)));
         let columns: Vec<String> = version
             .additional_printer_columns
             .iter()
             .flatten()
-            .map(|column| {
-                format!(
-                    "{}{}",
-                    column.name,
-                    if column.priority == Some(1) {
-                        "(wide)"
-                    } else {
-                        ""
-                    }
-                )
-            })
+            .map(|column| format!("{}{}", column.name, if column.priority == Some(1) { "(wide)" } else { "" }))
             .collect();
         lines.push(format!(
             "{} {}/{} {} short {:?} status {} columns {}",

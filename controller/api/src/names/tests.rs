@@ -1,22 +1,11 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use super::*;
 
 #[test]
 fn work_names_are_those_karmada_gives() {
-    assert_eq!(
-        work_name(Some("default"), "Deployment", "nginx"),
-        "nginx-687f7fb96f"
-    );
-    assert_eq!(
-        work_name(Some("default"), "Service", "nginx"),
-        "nginx-64b7849b5"
-    );
+    assert_eq!(work_name(Some("default"), "Deployment", "nginx"), "nginx-687f7fb96f");
+    assert_eq!(work_name(Some("default"), "Service", "nginx"), "nginx-64b7849b5");
 }
 
 #[test]
@@ -29,18 +18,12 @@ fn work_names_tell_kinds_and_namespaces_apart() {
     ];
     let distinct: std::collections::BTreeSet<_> = names.iter().collect();
     assert_eq!(distinct.len(), names.len());
-    assert_eq!(
-        work_name(Some(""), "ClusterRole", "x"),
-        work_name(None, "ClusterRole", "x")
-    );
+    assert_eq!(work_name(Some(""), "ClusterRole", "x"), work_name(None, "ClusterRole", "x"));
 }
 
 #[test]
 fn names_of_roles_lose_their_colons_and_capitals() {
-    assert_eq!(
-        binding_name("ClusterRole", "system:Node"),
-        "system.node-clusterrole"
-    );
+    assert_eq!(binding_name("ClusterRole", "system:Node"), "system.node-clusterrole");
     assert!(work_name(None, "ClusterRole", "system:Node").starts_with("system.node-"));
     assert_eq!(binding_name("Deployment", "nginx"), "nginx-deployment");
 }
@@ -63,11 +46,7 @@ fn parity_of_uids_is_that_of_the_scheduler() {
 fn safe_encode_maps_each_decimal_digit() {
     assert_eq!(safe_encode(0), "4", "byte 48 of '0' is 21 modulo 27");
     assert_eq!(safe_encode(1_234_567_890).len(), 10);
-    assert!(
-        safe_encode(u32::MAX)
-            .bytes()
-            .all(|b| SAFE_ALPHABET.contains(&b))
-    );
+    assert!(safe_encode(u32::MAX).bytes().all(|b| SAFE_ALPHABET.contains(&b)));
 }
 
 #[test]
@@ -75,18 +54,7 @@ fn cluster_names_are_dns_labels_of_at_most_48_characters() {
     for good in ["a", "bj-prod", "0", "a".repeat(48).as_str()] {
         assert_eq!(ClusterName::parse(good).unwrap().as_str(), good);
     }
-    for bad in [
-        "",
-        "A",
-        "a.b",
-        "-a",
-        "a-",
-        "a_b",
-        "a b",
-        "ä",
-        "a/b",
-        "a".repeat(49).as_str(),
-    ] {
+    for bad in ["", "A", "a.b", "-a", "a-", "a_b", "a b", "ä", "a/b", "a".repeat(49).as_str()] {
         assert!(ClusterName::parse(bad).is_err(), "{bad:?} was accepted");
     }
 }
@@ -94,23 +62,14 @@ fn cluster_names_are_dns_labels_of_at_most_48_characters() {
 #[test]
 fn refused_names_are_quoted_with_the_cause_and_the_cure() {
     let text = |input: &str| ClusterName::parse(input).unwrap_err().to_string();
-    assert_eq!(
-        text(""),
-        r#"invalid cluster name "": a name needs at least one character"#
-    );
+    assert_eq!(text(""), r#"invalid cluster name "": a name needs at least one character"#);
     assert_eq!(
         text("BJ"),
         r#"invalid cluster name "BJ": character 'B' is not allowed, use lower case letters, digits and '-'"#
     );
-    assert_eq!(
-        text("bj-"),
-        r#"invalid cluster name "bj-": start and end it with a lower case letter or a digit"#
-    );
+    assert_eq!(text("bj-"), r#"invalid cluster name "bj-": start and end it with a lower case letter or a digit"#);
     assert!(text(&"a".repeat(49)).ends_with("it has 49 characters, use at most 48"));
-    assert!(
-        text("a\nb").contains(r"a\nb"),
-        "control characters are escaped"
-    );
+    assert!(text("a\nb").contains(r"a\nb"), "control characters are escaped");
 }
 
 #[test]
@@ -119,10 +78,7 @@ fn execution_namespaces_lead_back_to_their_cluster() {
     let namespace = cluster.execution_namespace();
     assert_eq!(namespace.as_str(), "karmada-es-bj-prod");
     assert_eq!(namespace.cluster(), cluster);
-    assert_eq!(
-        ExecutionNamespace::parse("karmada-es-bj-prod"),
-        Some(namespace)
-    );
+    assert_eq!(ExecutionNamespace::parse("karmada-es-bj-prod"), Some(namespace));
     assert_eq!(ExecutionNamespace::parse("karmada-es-"), None);
     assert_eq!(ExecutionNamespace::parse("default"), None);
 }
@@ -135,12 +91,7 @@ fn a_cluster_whose_name_starts_with_the_prefix_is_still_found() {
 
 #[test]
 fn reserved_namespaces_are_the_installations_own() {
-    for reserved in [
-        "karmada-system",
-        "karmada-cluster",
-        "karmada-es-bj",
-        "karmada-es-",
-    ] {
+    for reserved in ["karmada-system", "karmada-cluster", "karmada-es-bj", "karmada-es-"] {
         assert!(is_reserved_namespace(reserved), "{reserved}");
     }
     for free in ["default", "kube-system", "karmada", "my-karmada-es-x"] {

@@ -68,9 +68,7 @@ fn five_minutes() -> i32 {
 
 impl Default for DecisionConditions {
     fn default() -> Self {
-        Self {
-            toleration_seconds: five_minutes(),
-        }
+        Self { toleration_seconds: five_minutes() }
     }
 }
 

@@ -104,12 +104,7 @@ fn one_group() -> i64 {
 
 impl Default for SpreadConstraint {
     fn default() -> Self {
-        Self {
-            spread_by_field: None,
-            spread_by_label: String::new(),
-            max_groups: 0,
-            min_groups: one_group(),
-        }
+        Self { spread_by_field: None, spread_by_label: String::new(), max_groups: 0, min_groups: one_group() }
     }
 }
 

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use kube_core::Resource;
 use serde_json::{Value, json};
@@ -67,22 +62,10 @@ fn object(yaml: &str) -> Value {
 fn the_sample_policy_reads_with_karmadas_defaults() {
     let policy: PropagationPolicy = serde_yaml::from_str(SAMPLE).unwrap();
     let strategy = policy.spec.placement.replica_scheduling.as_ref().unwrap();
-    assert_eq!(
-        strategy.replica_scheduling_type,
-        ReplicaSchedulingType::Divided
-    );
-    assert_eq!(
-        strategy.replica_division_preference,
-        Some(ReplicaDivisionPreference::Weighted)
-    );
-    let weights: Vec<i64> = strategy
-        .weight_preference
-        .as_ref()
-        .unwrap()
-        .static_weight_list
-        .iter()
-        .map(|entry| entry.weight)
-        .collect();
+    assert_eq!(strategy.replica_scheduling_type, ReplicaSchedulingType::Divided);
+    assert_eq!(strategy.replica_division_preference, Some(ReplicaDivisionPreference::Weighted));
+    let weights: Vec<i64> =
+        strategy.weight_preference.as_ref().unwrap().static_weight_list.iter().map(|entry| entry.weight).collect();
     assert_eq!(weights, [50, 30, 20]);
     assert_eq!(policy.spec.scheduler_name, DEFAULT_SCHEDULER);
     assert_eq!(policy.spec.preemption, PreemptionBehavior::Never);
@@ -99,11 +82,7 @@ fn the_sample_policy_loses_nothing_on_a_round_trip() {
         ("/spec", "preemption", json!("Never")),
         ("/spec", "schedulerName", json!("default-scheduler")),
         ("/spec", "conflictResolution", json!("Abort")),
-        (
-            "/spec/placement/replicaScheduling",
-            "replicaSchedulingType",
-            json!("Divided"),
-        ),
+        ("/spec/placement/replicaScheduling", "replicaSchedulingType", json!("Divided")),
     ];
     for (parent, field, default) in defaults {
         expected.pointer_mut(parent).unwrap()[field] = default;
@@ -192,21 +171,13 @@ fn words_of_older_karmada_releases_are_read_and_written_anew() {
     let mode = |word: &str| serde_json::from_value::<PurgeMode>(json!(word)).unwrap();
     assert_eq!(mode("Immediately"), PurgeMode::Directly);
     assert_eq!(mode("Graciously"), PurgeMode::Gracefully);
-    assert_eq!(
-        serde_json::to_value(mode("Immediately")).unwrap(),
-        json!("Directly")
-    );
+    assert_eq!(serde_json::to_value(mode("Immediately")).unwrap(), json!("Directly"));
 }
 
 #[test]
 fn every_word_is_written_as_it_is_printed() {
     fn check<
-        T: serde::Serialize
-            + serde::de::DeserializeOwned
-            + Copy
-            + PartialEq
-            + std::fmt::Debug
-            + std::fmt::Display,
+        T: serde::Serialize + serde::de::DeserializeOwned + Copy + PartialEq + std::fmt::Debug + std::fmt::Display,
     >(
         all: &[T],
         words: &[&str],
@@ -234,13 +205,8 @@ fn every_word_is_written_as_it_is_printed() {
 
 #[test]
 fn a_word_nobody_knows_is_an_error_and_not_a_guess() {
-    let error = serde_json::from_value::<ConflictResolution>(json!("Merge"))
-        .unwrap_err()
-        .to_string();
-    assert!(
-        error.contains("Merge") && error.contains("Overwrite"),
-        "{error}"
-    );
+    let error = serde_json::from_value::<ConflictResolution>(json!("Merge")).unwrap_err().to_string();
+    assert!(error.contains("Merge") && error.contains("Overwrite"), "{error}");
 }
 
 #[test]
@@ -270,8 +236,5 @@ fn both_kinds_of_policy_are_addressed_as_in_karmada() {
         "/apis/policy.karmada.io/v1alpha1/clusterpropagationpolicies"
     );
     assert_eq!(OverridePolicy::kind(&()), "OverridePolicy");
-    assert_eq!(
-        ClusterOverridePolicy::plural(&()),
-        "clusteroverridepolicies"
-    );
+    assert_eq!(ClusterOverridePolicy::plural(&()), "clusteroverridepolicies");
 }

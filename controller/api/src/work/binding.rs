@@ -11,8 +11,8 @@ use crate::conditions::StrictConditions;
 use crate::crds::Column;
 use crate::omit;
 use crate::policy::{
-    self, ConflictResolution, FailoverBehavior, ONE_WAY_TO_SUSPEND, ONE_WAY_TO_SUSPEND_MESSAGE,
-    Placement, PurgeMode, SuspendClusters,
+    self, ConflictResolution, FailoverBehavior, ONE_WAY_TO_SUSPEND, ONE_WAY_TO_SUSPEND_MESSAGE, Placement, PurgeMode,
+    SuspendClusters,
 };
 use crate::raw::EmbeddedObject;
 use crate::resource::custom_resource;
@@ -42,14 +42,8 @@ custom_resource! {
     columns: [SCHEDULED, FULLY_APPLIED, Column::AGE],
 }
 
-const SCHEDULED: Column = Column::text(
-    "SCHEDULED",
-    ".status.conditions[?(@.type==\"Scheduled\")].status",
-);
-const FULLY_APPLIED: Column = Column::text(
-    "FULLYAPPLIED",
-    ".status.conditions[?(@.type==\"FullyApplied\")].status",
-);
+const SCHEDULED: Column = Column::text("SCHEDULED", ".status.conditions[?(@.type==\"Scheduled\")].status");
+const FULLY_APPLIED: Column = Column::text("FULLYAPPLIED", ".status.conditions[?(@.type==\"FullyApplied\")].status");
 
 /// The object, the rules of its policy, and the chosen clusters.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -108,9 +102,7 @@ pub struct ResourceBindingSpec {
 }
 
 /// The object that a binding ships.
-#[derive(
-    Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectReference {
     /// API group and version of the object.
@@ -168,10 +160,7 @@ pub struct GracefulEvictionTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replicas: Option<i32>,
     /// Why it leaves, one word for programs.
-    #[schemars(
-        length(min = 1, max = 32),
-        regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$")
-    )]
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$"))]
     pub reason: String,
     /// Why it leaves, a sentence for people.
     #[serde(default, skip_serializing_if = "omit::zero")]
@@ -231,15 +220,8 @@ pub struct Suspension {
 
 impl From<policy::Suspension> for Suspension {
     fn from(suspension: policy::Suspension) -> Self {
-        let policy::Suspension {
-            dispatching,
-            dispatching_on_clusters,
-        } = suspension;
-        Self {
-            dispatching,
-            dispatching_on_clusters,
-            scheduling: None,
-        }
+        let policy::Suspension { dispatching, dispatching_on_clusters } = suspension;
+        Self { dispatching, dispatching_on_clusters, scheduling: None }
     }
 }
 
@@ -272,11 +254,7 @@ pub struct ResourceBindingStatus {
     #[serde(default, skip_serializing_if = "omit::zero")]
     pub scheduler_observed_generation: i64,
     /// Name of the group of clusters that was chosen from, if the placement names groups.
-    #[serde(
-        default,
-        rename = "schedulerObservingAffinityName",
-        skip_serializing_if = "omit::zero"
-    )]
+    #[serde(default, rename = "schedulerObservingAffinityName", skip_serializing_if = "omit::zero")]
     pub scheduler_observed_affinity_name: String,
     /// When clusters were last chosen.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use kube_core::Resource;
 use kube_core::object::{HasSpec, HasStatus};
@@ -78,10 +73,7 @@ fn binding() -> Value {
 #[test]
 fn a_binding_with_every_field_round_trips() {
     let json = binding();
-    assert_eq!(
-        serde_json::to_value(read::<ResourceBinding>(&json)).unwrap(),
-        json
-    );
+    assert_eq!(serde_json::to_value(read::<ResourceBinding>(&json)).unwrap(), json);
 }
 
 #[test]
@@ -90,27 +82,14 @@ fn both_bindings_share_their_types() {
     let cluster_wide: ClusterResourceBinding = read(&binding());
     assert_eq!(namespaced.spec(), cluster_wide.spec());
     assert_eq!(namespaced.status(), cluster_wide.status());
-    assert_eq!(
-        ClusterResourceBinding::url_path(&(), None),
-        "/apis/work.karmada.io/v1alpha2/clusterresourcebindings"
-    );
+    assert_eq!(ClusterResourceBinding::url_path(&(), None), "/apis/work.karmada.io/v1alpha2/clusterresourcebindings");
 }
 
 #[test]
 fn a_small_binding_is_written_small() {
-    let resource = ObjectReference {
-        api_version: "v1".into(),
-        kind: "ConfigMap".into(),
-        name: "c".into(),
-        ..Default::default()
-    };
-    let binding = ResourceBinding::new(
-        "c-configmap",
-        ResourceBindingSpec {
-            resource,
-            ..Default::default()
-        },
-    );
+    let resource =
+        ObjectReference { api_version: "v1".into(), kind: "ConfigMap".into(), name: "c".into(), ..Default::default() };
+    let binding = ResourceBinding::new("c-configmap", ResourceBindingSpec { resource, ..Default::default() });
     assert_eq!(
         serde_json::to_value(binding).unwrap(),
         json!({
@@ -149,10 +128,7 @@ fn an_absent_or_null_member_status_is_none() {
 fn debug_of_a_work_shows_no_manifest() {
     let mut work = Work::new("w", WorkSpec::default());
     let secret = json!({"kind": "Secret", "data": {"password": "aHVudGVyMg=="}});
-    work.spec
-        .workload
-        .manifests
-        .push(EmbeddedObject::from_value(&secret).unwrap());
+    work.spec.workload.manifests.push(EmbeddedObject::from_value(&secret).unwrap());
     work.status = Some(WorkStatus {
         manifest_statuses: vec![ManifestStatus {
             status: work.spec.workload.manifests.first().cloned(),
@@ -161,30 +137,18 @@ fn debug_of_a_work_shows_no_manifest() {
         ..Default::default()
     });
     let text = format!("{work:?}");
-    assert!(
-        !text.contains("aHVudGVyMg") && !text.contains("password"),
-        "{text}"
-    );
+    assert!(!text.contains("aHVudGVyMg") && !text.contains("password"), "{text}");
 }
 
 #[test]
 fn the_suspension_of_a_policy_becomes_that_of_a_binding() {
-    let from = policy::Suspension {
-        dispatching: Some(true),
-        dispatching_on_clusters: None,
-    };
+    let from = policy::Suspension { dispatching: Some(true), dispatching_on_clusters: None };
     let suspension = Suspension::from(from);
-    assert_eq!(
-        (suspension.dispatching, suspension.scheduling),
-        (Some(true), None)
-    );
+    assert_eq!((suspension.dispatching, suspension.scheduling), (Some(true), None));
 }
 
 #[test]
 fn health_is_one_of_three_words() {
-    let words: Vec<&str> = ResourceHealth::ALL
-        .iter()
-        .map(|health| health.as_str())
-        .collect();
+    let words: Vec<&str> = ResourceHealth::ALL.iter().map(|health| health.as_str()).collect();
     assert_eq!(words, ["Healthy", "Unhealthy", "Unknown"]);
 }

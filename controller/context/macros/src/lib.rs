@@ -7,34 +7,22 @@ use syn::{Error, FnArg, Ident, ItemFn, Token, Type};
 
 /// See `pando_context::test`.
 #[proc_macro_attribute]
-pub fn test(
-    arguments: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
-    expand(arguments.into(), item.into())
-        .unwrap_or_else(Error::into_compile_error)
-        .into()
+pub fn test(arguments: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expand(arguments.into(), item.into()).unwrap_or_else(Error::into_compile_error).into()
 }
 
 fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream, Error> {
     let mut options = quote!(::pando_context::testing::Options::default());
-    let words =
-        syn::parse::Parser::parse2(Punctuated::<Ident, Token![,]>::parse_terminated, arguments)?;
+    let words = syn::parse::Parser::parse2(Punctuated::<Ident, Token![,]>::parse_terminated, arguments)?;
     for word in &words {
         if word != "paused" && word != "foreign_tasks" {
-            return Err(Error::new_spanned(
-                word,
-                "expected `paused` or `foreign_tasks`",
-            ));
+            return Err(Error::new_spanned(word, "expected `paused` or `foreign_tasks`"));
         }
         options.extend(quote!(.#word()));
     }
     let mut test: ItemFn = syn::parse2(item)?;
     if test.sig.asyncness.is_none() {
-        return Err(Error::new_spanned(
-            test.sig.fn_token,
-            "expected an `async fn`",
-        ));
+        return Err(Error::new_spanned(test.sig.fn_token, "expected an `async fn`"));
     }
     let argument = match test.sig.inputs.iter().collect::<Vec<_>>().as_slice() {
         [] => quote!(),

@@ -333,9 +333,12 @@ fn a_held_binding_has_no_placement_that_anybody_could_schedule() {
 fn an_invalid_policy_leaves_what_runs_alone_and_says_why() {
     let mut world = World::new(2).with(policy("spread", json!({})));
     world.settle();
-    world.policies[0] = policy("spread", json!({"placement": {"clusterAffinity": {"labelSelector": {"matchExpressions": [
-        {"key": "zone", "operator": "Near", "values": ["x"]},
-    ]}}}}));
+    world.policies[0] = policy(
+        "spread",
+        json!({"placement": {"clusterAffinity": {"labelSelector": {"matchExpressions": [
+            {"key": "zone", "operator": "Near", "values": ["x"]},
+        ]}}}}),
+    );
     let plan = world.settle();
     let Some(Scheduling::Failed { reason, .. }) = &plan.scheduling else { panic!("{plan}") };
     assert_eq!(*reason, conditions::INVALID_POLICY);

@@ -419,10 +419,10 @@ mod faults {
 
     #[test]
     fn an_override_that_cannot_be_applied_keeps_every_work_as_it_is() {
-        let world = world().placed([("bj", 6), ("sh", 4), ("sz", 1)]).before([("bj", 5), ("sh", 3)]).overridden(
-            &json!({"plaintext": [{"path": "spec.replicas", "operator": "replace", "value": 1}]}),
-            &["sz"],
-        );
+        let world = world()
+            .placed([("bj", 6), ("sh", 4), ("sz", 1)])
+            .before([("bj", 5), ("sh", 3)])
+            .overridden(&json!({"plaintext": [{"path": "spec.replicas", "operator": "replace", "value": 1}]}), &["sz"]);
         insta::assert_snapshot!(world.plan(), @r#"
         keep    work web in bj   unchanged: OverrideInvalid
         keep    work web in sh   unchanged: OverrideInvalid

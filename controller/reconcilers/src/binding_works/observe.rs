@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pando_api::labels;
 use pando_api::names::{ClusterName, work_name};
 use pando_api::policy::{ClusterOverridePolicy, OverridePolicy};
 use pando_api::work::{ObjectReference, ResourceBinding, Work};
-use pando_api::labels;
 use pando_core::cluster_facts::ClusterFacts;
 use pando_core::manifest::{InvalidManifest, Template};
 use pando_core::overrides::{self, Selected};

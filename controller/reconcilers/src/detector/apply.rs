@@ -18,9 +18,7 @@ pub(super) async fn plan(ctx: &Ctx, env: &Env, observed: &Observed, plan: &Plan)
     let bindings = &env.stores.bindings;
     match &plan.binding {
         BindingStep::Keep => Ok(()),
-        BindingStep::Create(binding) => {
-            env.hub.create(ctx, bindings, &observed.binding_key, binding.as_ref()).await
-        }
+        BindingStep::Create(binding) => env.hub.create(ctx, bindings, &observed.binding_key, binding.as_ref()).await,
         BindingStep::Change(patch) => env.hub.patch(ctx, bindings, &observed.binding_key, patch).await,
     }
 }

@@ -56,13 +56,8 @@ impl Filter {
     fn admits(&self, node: &TreeNode) -> bool {
         let equal = |asked: &Option<String>, is: &str| asked.as_ref().is_none_or(|a| a == is);
         equal(&self.kind, node.label.kind().as_str())
-            && self
-                .state
-                .as_ref()
-                .is_none_or(|state| state != "stopping" || node.cancelled.is_some())
-            && self
-                .older
-                .is_none_or(|seconds| node.age.as_secs_f64() >= seconds)
+            && self.state.as_ref().is_none_or(|state| state != "stopping" || node.cancelled.is_some())
+            && self.older.is_none_or(|seconds| node.age.as_secs_f64() >= seconds)
             && self.depth.is_none_or(|depth| node.depth <= depth)
     }
 
@@ -75,10 +70,7 @@ impl Filter {
             if inside.is_some_and(|depth| node.depth <= depth) {
                 inside = None;
             }
-            if inside.is_none()
-                && self.cluster.is_some()
-                && node.label.name() == self.cluster.as_deref()
-            {
+            if inside.is_none() && self.cluster.is_some() && node.label.name() == self.cluster.as_deref() {
                 inside = Some(node.depth);
             }
             if (self.cluster.is_none() || inside.is_some()) && self.admits(node) {
@@ -139,11 +131,7 @@ async fn contexts(State(debug): State<Debug>, Query(filter): Query<Filter>) -> R
     if filter.format.as_deref() == Some("json") {
         return Json(Vec::from_iter(nodes.into_iter().map(ContextRow::from))).into_response();
     }
-    nodes
-        .into_iter()
-        .map(|node| format!("{node}\n"))
-        .collect::<String>()
-        .into_response()
+    nodes.into_iter().map(|node| format!("{node}\n")).collect::<String>().into_response()
 }
 
 async fn queues(State(debug): State<Debug>) -> String {
@@ -152,9 +140,7 @@ async fn queues(State(debug): State<Debug>) -> String {
         "queue", "normal", "background", "delayed", "processing", "failing"
     );
     for (name, depth) in debug.metrics.queues() {
-        let oldest = depth
-            .oldest
-            .map_or("-".to_owned(), |oldest| format!("{oldest:.1?}"));
+        let oldest = depth.oldest.map_or("-".to_owned(), |oldest| format!("{oldest:.1?}"));
         // Writing to a string cannot fail.
         if writeln!(
             text,
@@ -170,19 +156,12 @@ async fn queues(State(debug): State<Debug>) -> String {
 }
 
 async fn log_filter(State(debug): State<Debug>) -> String {
-    debug.log.map_or_else(
-        || "not set up\n".to_owned(),
-        |log| format!("{}\n", log.get()),
-    )
+    debug.log.map_or_else(|| "not set up\n".to_owned(), |log| format!("{}\n", log.get()))
 }
 
 async fn set_log_filter(State(debug): State<Debug>, filter: String) -> Response {
     let Some(log) = debug.log else {
-        return (
-            StatusCode::NOT_FOUND,
-            "the log filter of this process is fixed\n",
-        )
-            .into_response();
+        return (StatusCode::NOT_FOUND, "the log filter of this process is fixed\n").into_response();
     };
     match log.set(filter.trim()) {
         Ok(()) => {

@@ -25,23 +25,13 @@ impl Readiness {
     /// Adds a gate, closed. The name says what is waited for: `caches`, `webhook-certificate`.
     #[must_use = "a gate that nobody opens keeps the process from ever being ready"]
     pub fn gate(&self, name: &'static str) -> Gate {
-        self.lock().insert(
-            name,
-            Status::Closed {
-                why: "not yet".to_owned(),
-            },
-        );
-        Gate {
-            readiness: self.clone(),
-            name,
-        }
+        self.lock().insert(name, Status::Closed { why: "not yet".to_owned() });
+        Gate { readiness: self.clone(), name }
     }
 
     /// Whether every gate is open.
     pub fn is_ready(&self) -> bool {
-        self.lock()
-            .values()
-            .all(|status| matches!(status, Status::Open))
+        self.lock().values().all(|status| matches!(status, Status::Open))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, Status>> {
@@ -63,11 +53,7 @@ impl fmt::Display for Readiness {
                 }
             }
         }
-        writeln!(
-            f,
-            "readyz check {}",
-            if ready { "passed" } else { "failed" }
-        )
+        writeln!(f, "readyz check {}", if ready { "passed" } else { "failed" })
     }
 }
 
@@ -86,8 +72,6 @@ impl Gate {
 
     /// The condition does not hold (any more); `why` is one line for people.
     pub fn close(&self, why: impl Into<String>) {
-        self.readiness
-            .lock()
-            .insert(self.name, Status::Closed { why: why.into() });
+        self.readiness.lock().insert(self.name, Status::Closed { why: why.into() });
     }
 }

@@ -29,12 +29,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 #[track_caller]
-pub(super) fn serve(
-    ctx: &Ctx,
-    name: &'static str,
-    listener: TcpListener,
-    router: Router,
-) -> Task<()> {
+pub(super) fn serve(ctx: &Ctx, name: &'static str, listener: TcpListener, router: Router) -> Task<()> {
     ctx.spawn_named(&SERVER, name, move |ctx| async move {
         match listener.local_addr() {
             Ok(address) => tracing::info!(server = name, %address, "listening"),

@@ -1,10 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::let_underscore_must_use,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::let_underscore_must_use, reason = "tests")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -52,23 +46,13 @@ impl Bench {
         let (queue, metrics, start) = (Queue::new("works"), Metrics::new(), Instant::now());
         let runs = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&runs);
-        let spec = Spec {
-            name: "works",
-            concurrency,
-            timeout: 10 * SECOND,
-            metrics: metrics.clone(),
-        };
+        let spec = Spec { name: "works", concurrency, timeout: 10 * SECOND, metrics: metrics.clone() };
         run(ctx, spec, queue.clone(), move |ctx, key| {
             log.lock().unwrap().push((key, start.elapsed().as_millis()));
             reconcile(ctx, key)
         })
         .detach();
-        Self {
-            queue,
-            metrics,
-            start,
-            runs,
-        }
+        Self { queue, metrics, start, runs }
     }
 
     fn times(&self) -> Vec<u128> {
@@ -77,35 +61,24 @@ impl Bench {
 
     fn count(&self, result: &str) -> u64 {
         let text = self.metrics.encode().unwrap();
-        let line = format!(
-            "controller_runtime_reconcile_total{{controller=\"works\",result=\"{result}\"}} "
-        );
-        text.lines()
-            .find_map(|l| l.strip_prefix(&line))
-            .map_or(0, |n| n.parse().unwrap())
+        let line = format!("controller_runtime_reconcile_total{{controller=\"works\",result=\"{result}\"}} ");
+        text.lines().find_map(|l| l.strip_prefix(&line)).map_or(0, |n| n.parse().unwrap())
     }
 }
 
 #[pando_context::test(paused)]
 async fn a_success_rests_and_a_planned_look_comes_back(ctx: Ctx) {
-    let bench = Bench::new(&ctx, 1, |_, key| async move {
-        Ok(if key == "web" {
-            Action::Done
-        } else {
-            Action::After(4 * SECOND)
-        })
-    });
+    let bench =
+        Bench::new(
+            &ctx,
+            1,
+            |_, key| async move { Ok(if key == "web" { Action::Done } else { Action::After(4 * SECOND) }) },
+        );
     bench.queue.add("web");
     bench.queue.add("db");
     ctx.sleep(5 * SECOND).await.unwrap();
-    assert_eq!(
-        *bench.runs.lock().unwrap(),
-        [("web", 0), ("db", 0), ("db", 4000)]
-    );
-    assert_eq!(
-        (bench.count("success"), bench.count("requeue_after")),
-        (1, 2)
-    );
+    assert_eq!(*bench.runs.lock().unwrap(), [("web", 0), ("db", 0), ("db", 4000)]);
+    assert_eq!((bench.count("success"), bench.count("requeue_after")), (1, 2));
 }
 
 #[pando_context::test(paused)]
@@ -172,9 +145,7 @@ async fn no_more_than_the_concurrency_run_at_once(ctx: Ctx) {
             Ok(Action::Done)
         }
     });
-    ["a", "b", "c", "d", "e", "f", "g"]
-        .into_iter()
-        .for_each(|key| bench.queue.add(key));
+    ["a", "b", "c", "d", "e", "f", "g"].into_iter().for_each(|key| bench.queue.add(key));
     ctx.sleep(10 * SECOND).await.unwrap();
     assert_eq!(most.load(Ordering::SeqCst), 3);
     assert_eq!(bench.times(), [0, 0, 0, 1000, 1000, 1000, 2000]);
@@ -185,27 +156,16 @@ async fn no_more_than_the_concurrency_run_at_once(ctx: Ctx) {
 async fn a_stopped_controller_leaves_nothing_and_loses_no_key(root: &Scope) {
     let term = root.ctx().child(&Kind::new("term"));
     let bench = Bench::new(term.ctx(), 2, |_, _| std::future::pending());
-    ["a", "b", "c"]
-        .into_iter()
-        .for_each(|key| bench.queue.add(key));
+    ["a", "b", "c"].into_iter().for_each(|key| bench.queue.add(key));
     root.ctx().sleep(SECOND).await.unwrap();
     let tree = term.ctx().dump().to_string();
-    assert!(
-        tree.contains("controller/works") && tree.contains("works/a"),
-        "{tree}"
-    );
+    assert!(tree.contains("controller/works") && tree.contains("works/a"), "{tree}");
 
     term.stop(Reason::shutdown("test"), SECOND).await.unwrap();
     assert!(bench.start.elapsed() < 2 * SECOND);
     let depth = bench.queue.depth();
     assert_eq!((depth.normal, depth.delayed, depth.processing), (1, 2, 0));
-    assert!(
-        !bench
-            .metrics
-            .encode()
-            .unwrap()
-            .contains("pando_reconcile_errors_total{")
-    );
+    assert!(!bench.metrics.encode().unwrap().contains("pando_reconcile_errors_total{"));
 }
 
 #[pando_context::test(paused)]

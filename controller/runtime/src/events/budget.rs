@@ -18,18 +18,12 @@ impl Budget {
         let interval = Duration::from_secs(1) / rate.max(1);
         // A full bucket. At the beginning of the clock there may be no such time before.
         let empty_at = now.checked_sub(interval * burst).unwrap_or(now);
-        Self {
-            interval,
-            burst,
-            empty_at,
-        }
+        Self { interval, burst, empty_at }
     }
 
     /// Takes a token, or says how long until there is one.
     pub(super) fn take(&mut self, now: Instant) -> Result<(), Duration> {
-        let full = now
-            .checked_sub(self.interval * self.burst)
-            .unwrap_or(self.empty_at);
+        let full = now.checked_sub(self.interval * self.burst).unwrap_or(self.empty_at);
         let after = self.empty_at.max(full) + self.interval;
         match after.checked_duration_since(now) {
             Some(wait) if !wait.is_zero() => Err(wait),

@@ -34,11 +34,7 @@ pub(super) struct Recent {
 
 impl Recent {
     pub(super) fn new(memory: Duration) -> Self {
-        Self {
-            memory,
-            said: HashMap::new(),
-            order: VecDeque::new(),
-        }
+        Self { memory, said: HashMap::new(), order: VecDeque::new() }
     }
 
     /// Adds an entry; false if it is there and young enough. Repeating does not make it younger.
@@ -82,10 +78,7 @@ mod tests {
         let (mut recent, start) = (Recent::new(10 * MINUTE), Instant::now());
         assert!(recent.insert(1, start));
         assert!(!recent.insert(1, start + 9 * MINUTE));
-        assert!(
-            recent.insert(1, start + 10 * MINUTE),
-            "repeating does not prolong the silence"
-        );
+        assert!(recent.insert(1, start + 10 * MINUTE), "repeating does not prolong the silence");
         recent.remove(1);
         assert!(recent.insert(1, start + 10 * MINUTE));
     }

@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::convert::Infallible;
 
@@ -28,17 +23,9 @@ fn api_server(refuse: bool) -> (Client, Written) {
         async move {
             let path = request.uri().path().to_owned();
             let body = request.into_body().collect().await.unwrap().to_bytes();
-            log.lock()
-                .unwrap()
-                .push((path, serde_json::from_slice(&body).unwrap()));
-            let status = if refuse {
-                StatusCode::FORBIDDEN
-            } else {
-                StatusCode::CREATED
-            };
-            let response = Response::builder()
-                .status(status)
-                .body(Body::from(body.to_vec()));
+            log.lock().unwrap().push((path, serde_json::from_slice(&body).unwrap()));
+            let status = if refuse { StatusCode::FORBIDDEN } else { StatusCode::CREATED };
+            let response = Response::builder().status(status).body(Body::from(body.to_vec()));
             Ok::<_, Infallible>(response.unwrap())
         }
     });
@@ -68,37 +55,17 @@ fn object(uid: &str) -> ObjectReference {
 async fn a_decision_is_written_once(ctx: Ctx) {
     let (recorder, metrics, written) = recorder(&ctx, false);
     for _ in 0..3 {
-        recorder.record(
-            &object("1"),
-            Level::Normal,
-            "ScheduleBindingSucceed",
-            "bj-prod",
-        );
+        recorder.record(&object("1"), Level::Normal, "ScheduleBindingSucceed", "bj-prod");
     }
-    recorder.record(
-        &object("1"),
-        Level::Normal,
-        "ScheduleBindingSucceed",
-        "sh-prod",
-    );
-    recorder.record(
-        &object("2"),
-        Level::Normal,
-        "ScheduleBindingSucceed",
-        "bj-prod",
-    );
+    recorder.record(&object("1"), Level::Normal, "ScheduleBindingSucceed", "sh-prod");
+    recorder.record(&object("2"), Level::Normal, "ScheduleBindingSucceed", "bj-prod");
     ctx.sleep(Duration::from_secs(1)).await.unwrap();
     assert_eq!(written.lock().unwrap().len(), 3);
     assert_eq!(metrics.events(EventFate::Written), 3);
     assert_eq!(metrics.events(EventFate::Repeated), 2);
 
     ctx.sleep(MEMORY).await.unwrap();
-    recorder.record(
-        &object("1"),
-        Level::Normal,
-        "ScheduleBindingSucceed",
-        "bj-prod",
-    );
+    recorder.record(&object("1"), Level::Normal, "ScheduleBindingSucceed", "bj-prod");
     ctx.sleep(Duration::from_secs(1)).await.unwrap();
     assert_eq!(written.lock().unwrap().len(), 4);
 }
@@ -106,32 +73,18 @@ async fn a_decision_is_written_once(ctx: Ctx) {
 #[pando_context::test(paused)]
 async fn an_event_looks_like_everybody_elses(ctx: Ctx) {
     let (recorder, _, written) = recorder(&ctx, false);
-    recorder.record(
-        &object("1"),
-        Level::Warning,
-        "SyncWorkFailed",
-        &"ü".repeat(1000),
-    );
-    let cluster = ObjectReference {
-        kind: Some("Cluster".into()),
-        name: Some("c".repeat(253)),
-        ..ObjectReference::default()
-    };
+    recorder.record(&object("1"), Level::Warning, "SyncWorkFailed", &"ü".repeat(1000));
+    let cluster =
+        ObjectReference { kind: Some("Cluster".into()), name: Some("c".repeat(253)), ..ObjectReference::default() };
     recorder.record(&cluster, Level::Normal, "Joined", "");
     ctx.sleep(Duration::from_secs(1)).await.unwrap();
     let written = written.lock().unwrap();
     let (path, event) = &written[0];
     assert_eq!(path, "/api/v1/namespaces/shop/events");
-    assert_eq!(
-        event.metadata.name.as_deref(),
-        Some("web-deployment.0000000000000001")
-    );
+    assert_eq!(event.metadata.name.as_deref(), Some("web-deployment.0000000000000001"));
     assert_eq!(event.type_.as_deref(), Some("Warning"));
     assert_eq!(event.message.as_ref().unwrap().len(), MESSAGE_LIMIT);
-    assert_eq!(
-        event.source.as_ref().unwrap().component.as_deref(),
-        Some(COMPONENT)
-    );
+    assert_eq!(event.source.as_ref().unwrap().component.as_deref(), Some(COMPONENT));
     assert_eq!(event.reporting_component.as_deref(), Some(COMPONENT));
     let (path, event) = &written[1];
     assert_eq!(path, "/api/v1/namespaces/default/events");
@@ -161,9 +114,7 @@ async fn a_refused_event_is_only_counted(ctx: Ctx) {
 async fn recording_goes_on_without_effect_after_the_end(root: &Scope) {
     let term = root.ctx().child(&Kind::new("term"));
     let (recorder, metrics, _) = recorder(term.ctx(), false);
-    term.stop(pando_context::ReasonKind::Shutdown, Duration::from_secs(1))
-        .await
-        .unwrap();
+    term.stop(pando_context::ReasonKind::Shutdown, Duration::from_secs(1)).await.unwrap();
     recorder.record(&object("1"), Level::Normal, "Late", "");
     assert_eq!(metrics.events(EventFate::OverBudget), 1);
     Recorder::disabled().record(&object("1"), Level::Normal, "Nobody", "");

@@ -16,21 +16,9 @@ impl Collector for Process {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let open = fs::read_dir("/proc/self/fd").ok().map(Iterator::count);
         let rows = [
-            (
-                "process_resident_memory_bytes",
-                "Resident memory",
-                field(&status, "VmRSS:").map(|kib| kib * 1024),
-            ),
-            (
-                "process_threads",
-                "Threads of the operating system",
-                field(&status, "Threads:"),
-            ),
-            (
-                "process_open_fds",
-                "Open file descriptors",
-                open.and_then(|count| i64::try_from(count).ok()),
-            ),
+            ("process_resident_memory_bytes", "Resident memory", field(&status, "VmRSS:").map(|kib| kib * 1024)),
+            ("process_threads", "Threads of the operating system", field(&status, "Threads:")),
+            ("process_open_fds", "Open file descriptors", open.and_then(|count| i64::try_from(count).ok())),
         ];
         for (name, help, value) in rows {
             if let Some(value) = value {

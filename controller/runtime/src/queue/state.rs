@@ -195,10 +195,7 @@ impl<K: Key> State<K> {
     pub fn depth(&mut self, now: Instant) -> Depth {
         self.promote(now);
         let first = |lane: &BTreeMap<u64, (K, Instant)>| lane.values().next().map(|entry| entry.1);
-        let since = [first(&self.normal), first(&self.background)]
-            .into_iter()
-            .flatten()
-            .min();
+        let since = [first(&self.normal), first(&self.background)].into_iter().flatten().min();
         Depth {
             normal: self.normal.len(),
             background: self.background.len(),

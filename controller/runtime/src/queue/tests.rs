@@ -1,9 +1,4 @@
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "tests"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -132,15 +127,10 @@ async fn waiting_ends_with_the_context(root: &Scope) {
     queue.add_after(1, Duration::from_secs(60));
     let worker = root.ctx().child(&WORKER);
     let (ctx, other) = (worker.ctx().clone(), queue.clone());
-    let task = root
-        .ctx()
-        .spawn(&WORKER, |_| async move { other.next(&ctx).await.err() });
+    let task = root.ctx().spawn(&WORKER, |_| async move { other.next(&ctx).await.err() });
     tokio::task::yield_now().await;
     worker.cancel(ReasonKind::Shutdown);
-    assert_eq!(
-        task.await.unwrap().unwrap().reason().kind(),
-        ReasonKind::Shutdown
-    );
+    assert_eq!(task.await.unwrap().unwrap().reason().kind(), ReasonKind::Shutdown);
     assert_eq!(queue.depth().delayed, 1);
 }
 
@@ -156,13 +146,8 @@ async fn many_workers_lose_no_key_and_never_share_one(root: &Scope) {
         let worker = workers.ctx().spawn(&WORKER, move |ctx| async move {
             while let Ok(taken) = queue.next(&ctx).await {
                 let key: usize = *taken;
-                assert!(
-                    !busy[key].swap(true, Ordering::SeqCst),
-                    "{key} runs twice at once"
-                );
-                ctx.sleep(u32::try_from((number * 7 + key as u64) % 11).unwrap() * MS)
-                    .await
-                    .unwrap();
+                assert!(!busy[key].swap(true, Ordering::SeqCst), "{key} runs twice at once");
+                ctx.sleep(u32::try_from((number * 7 + key as u64) % 11).unwrap() * MS).await.unwrap();
                 busy[key].store(false, Ordering::SeqCst);
                 // After its last addition every key must be seen once more.
                 seen[key].fetch_add(1, Ordering::SeqCst);
