@@ -195,7 +195,7 @@ fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Opt
         return foreign_binding(observed, binding);
     }
     let marks = Marks::of(&owner.policy, id);
-    let mut plan = Plan { marks: marks_patch(observed.meta, &marks), ..Plan::default() };
+    let plan = Plan { marks: marks_patch(observed.meta, &marks), ..Plan::default() };
     let is_lazy = owner.spec.activation_preference == Some(ActivationPreference::Lazy);
     if observed.binding.is_some() && !policy_match::applies_now(is_lazy, observed.cause) {
         return plan;
@@ -205,14 +205,18 @@ fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Opt
     let overrides = overrides.iter().map(String::as_str).collect();
     let missing = policy_check::missing_overrides(&spec, &overrides);
     let missing = missing.iter().map(|name| format!("override policy {name} of dependentOverrides does not exist yet"));
-    plan.notices.extend(
-        gaps.iter()
-            .filter(|gap| gap.effect == Effect::Warn)
-            .map(|gap| Notice::warning(events::FIELD_NOT_SUPPORTED, format!("{}: {gap}", owner.policy))),
-    );
+    let without_effect = gaps
+        .iter()
+        .filter(|gap| gap.effect == Effect::Warn)
+        .map(|gap| Notice::warning(events::FIELD_NOT_SUPPORTED, format!("{}: {gap}", owner.policy)));
+    let without_effect: Vec<_> = without_effect.collect();
     let held: Vec<_> = policy_check::holding(&gaps).iter().map(ToString::to_string).chain(missing).collect();
     if held.is_empty() {
-        schedule(observed, &spec, &marks, plan)
+        let mut plan = schedule(observed, &spec, &marks, plan);
+        if !matches!(plan.binding, BindingStep::Keep) {
+            plan.notices.extend(without_effect); // once for each change, not each time somebody looks
+        }
+        plan
     } else {
         let message = format!("held, because of {}: {}", owner.policy, held.join("; "));
         hold(observed, &spec, &marks, plan, message)
@@ -222,11 +226,19 @@ fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Opt
 /// The policy is invalid: what runs stays as it is, and its condition says why. A template without a binding gets none.
 fn refuse(observed: &Observed<'_>, message: String) -> Plan {
     let scheduling = Scheduling::Failed { reason: conditions::INVALID_POLICY, message: message.clone() };
+    let news = (!is_said(observed.binding, &message)).then(|| Notice::warning(events::APPLY_POLICY_FAILED, message));
     Plan {
         scheduling: observed.binding.is_some().then_some(scheduling),
-        notices: vec![Notice::warning(events::APPLY_POLICY_FAILED, message)],
+        notices: news.into_iter().collect(),
         ..Plan::default()
     }
+}
+
+/// Whether the binding's condition says so already: people were told when it was written, perhaps by an earlier process.
+fn is_said(binding: Option<&ResourceBinding>, message: &str) -> bool {
+    let status = binding.and_then(|binding| binding.status.as_ref());
+    let scheduled = status.and_then(|status| crate::conditions::find(&status.conditions, conditions::SCHEDULED));
+    scheduled.is_some_and(|condition| condition.message == message)
 }
 
 /// A binding of our name that belongs to another template: a name collision, or the template was re-created and garbage
@@ -249,7 +261,9 @@ fn foreign_binding(observed: &Observed<'_>, binding: &ResourceBinding) -> Plan {
 /// The policy uses what this release does not act on. What runs stays as it is; a new template gets a binding without
 /// clusters, so that there is a condition to read.
 fn hold(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks, mut plan: Plan, message: String) -> Plan {
-    plan.notices.push(Notice::warning(events::FIELD_NOT_SUPPORTED, message.clone()));
+    if !is_said(observed.binding, &message) {
+        plan.notices.push(Notice::warning(events::FIELD_NOT_SUPPORTED, message.clone()));
+    }
     plan.scheduling = Some(Scheduling::Failed { reason: conditions::NOT_SUPPORTED, message });
     if observed.binding.is_none() {
         let mut desired = desired(observed, spec, marks);
@@ -319,12 +333,11 @@ pub fn place(binding: &mut ResourceBinding, clusters: &Snapshot) -> Placed {
     let before = binding.spec.clusters.clone();
     match decided {
         Ok(assignment) => {
-            let mut notices: Vec<_> = assignment
-                .warnings
-                .iter()
-                .map(|warning| Notice::warning(events::CLUSTER_NOT_FOUND, warning.to_string()))
-                .collect();
             let changed = assignment.targets != before;
+            // What is not divided is looked at on every trigger; people are told when something came of it.
+            let warnings = assignment.warnings.iter().filter(|_| changed || trigger != Trigger::NothingDivided);
+            let mut notices: Vec<_> =
+                warnings.map(|warning| Notice::warning(events::CLUSTER_NOT_FOUND, warning.to_string())).collect();
             if changed {
                 let message = format!("Binding has been scheduled successfully. Result: {}", assignment.result());
                 notices.push(Notice::normal(events::SCHEDULE_BINDING_SUCCEED, message));
@@ -340,11 +353,10 @@ pub fn place(binding: &mut ResourceBinding, clusters: &Snapshot) -> Placed {
             if failure.clears_targets() {
                 binding.spec.clusters = Vec::new();
             }
-            Placed {
-                trigger: Some(trigger),
-                notices: vec![Notice::warning(events::SCHEDULE_BINDING_FAILED, message.clone())],
-                scheduling: Some(Scheduling::Failed { reason: failure.reason(), message }),
-            }
+            let news = (!is_said(Some(binding), &message))
+                .then(|| Notice::warning(events::SCHEDULE_BINDING_FAILED, message.clone()));
+            let scheduling = Some(Scheduling::Failed { reason: failure.reason(), message });
+            Placed { trigger: Some(trigger), scheduling, notices: news.into_iter().collect() }
         }
     }
 }

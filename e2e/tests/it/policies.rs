@@ -165,8 +165,18 @@ pub(crate) async fn the_policy_of_higher_priority_wins(world: &World) -> Result<
     lower["spec"]["priority"] = json!(1);
     map.policy["metadata"]["name"] = json!("b-higher");
     map.policy["spec"]["priority"] = json!(2);
-    objects::create(hub, &lower).await?;
-    map.arrived().await?;
+    // The controller knows both before there is anything to claim: else the first that it hears of takes it, and keeps it.
+    for policy in [&lower, &map.policy] {
+        objects::create(hub, policy).await?;
+        eventually::some(SOON, "the policy to get its permanent id", || async {
+            let seen = objects::get(hub, policy).await?.context("no policy")?;
+            let labels = seen.metadata.labels.unwrap_or_default();
+            Ok(labels.contains_key("propagationpolicy.karmada.io/permanent-id").then_some(()))
+        })
+        .await?;
+    }
+    objects::create(hub, &map.template).await?;
+    eventually::some(SOON, "the object in the member", || map.found()).await?;
     let template = objects::get(hub, &map.template).await?.context("no template")?;
     let annotations = template.metadata.annotations.unwrap_or_default();
     ensure!(

@@ -360,6 +360,22 @@ fn a_binding_that_nobody_owns_is_taken_over_by_the_template_of_its_name() {
 }
 
 #[test]
+fn what_was_said_is_not_said_again() {
+    let spread = json!({"placement": {"spreadConstraints": [{"spreadByField": "cluster", "maxGroups": 1}]}});
+    let mut held = World::new(2).with(policy("spread", spread));
+    assert_eq!(held.settle().notices.len(), 1);
+    assert_eq!(held.plan().notices, []);
+    let missing = json!({"propagateDeps": true, "placement": {"clusterAffinity": {"clusterNames": ["bj", "nowhere"]}}});
+    let mut named = World::new(2).with(policy("spread", missing));
+    assert!(named.settle().notices.iter().filter(|notice| notice.is_warning).count() >= 2);
+    assert_eq!(named.plan().notices, []);
+    let nowhere = json!({"placement": {"clusterAffinity": {"clusterNames": ["nowhere"]}}});
+    let mut unplaced = World::new(2).with(policy("spread", nowhere));
+    assert!(unplaced.settle().notices.iter().any(|notice| notice.is_warning));
+    assert_eq!(unplaced.plan().notices, []);
+}
+
+#[test]
 fn half_a_release_is_finished() {
     let mut world = World::new(2).with(policy("spread", json!({})));
     world.settle();
