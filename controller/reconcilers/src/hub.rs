@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::{ApiResource, Request};
+use kube::core::{ApiResource, Request, Status};
 use kube::{Client, Resource};
 use pando_context::{Ctx, Kind, Stop};
 use pando_runtime::controller::{Class, ReconcileError};
@@ -56,8 +56,13 @@ fn cause(error: &kube::Error) -> String {
     }
 }
 
+fn is_terminating(status: &Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 impl Error {
-    fn status(&self) -> Option<&kube::core::Status> {
+    fn status(&self) -> Option<&Status> {
         match self {
             Self::Api { source, .. } => match source.as_ref() {
                 kube::Error::Api(status) => Some(status),
@@ -88,6 +93,8 @@ impl ReconcileError for Error {
             Self::Api { .. } => match self.status().map(|status| status.code) {
                 Some(409) => Class::Superseded,
                 Some(400 | 413 | 422) => Class::Invalid,
+                // A namespace on its way out forbids new objects; an execution namespace comes back.
+                Some(403) if self.status().is_some_and(is_terminating) => Class::Transient,
                 Some(403) => Class::NotOurs,
                 _ => Class::Transient,
             },
