@@ -197,16 +197,26 @@ impl<T: Record> Store<T> {
     ///
     /// The first list is not complete, or an object of the namespace exists and cannot be read.
     pub fn complete(&self, namespace: Option<&str>) -> Result<Vec<Arc<T>>, Unreadable> {
-        let kind = &self.shared.resource.kind;
         let state = self.read_state();
+        self.readable(&state, namespace)?;
+        Ok(state.list(namespace))
+    }
+
+    /// Whether [`Store::complete`] would answer, without making the list.
+    pub fn is_complete(&self, namespace: Option<&str>) -> bool {
+        self.readable(&self.read_state(), namespace).is_ok()
+    }
+
+    fn readable(&self, state: &State<T>, namespace: Option<&str>) -> Result<(), Unreadable> {
+        let kind = &self.shared.resource.kind;
         if !state.table.is_synced() {
             return Err(Unreadable(format!("{kind}: the first list is not complete yet")));
         }
         let concerns = |key: &Key| namespace.is_none_or(|namespace| key.namespace() == Some(namespace));
-        if let Some(fault) = state.table.faults().find(|fault| concerns(&fault.key)) {
-            return Err(Unreadable(format!("{kind} {}: {}", fault.key, fault.error)));
+        match state.table.faults().find(|fault| concerns(&fault.key)) {
+            Some(fault) => Err(Unreadable(format!("{kind} {}: {}", fault.key, fault.error))),
+            None => Ok(()),
         }
-        Ok(state.list(namespace))
     }
 
     /// The keys of all objects, in order.

@@ -68,7 +68,7 @@ pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, Error> {
         policies: stores.overrides.complete(Some(&resource.namespace))?,
         cluster_policies: stores.cluster_overrides.complete(None)?,
         clusters,
-        works_complete: stores.works.complete(None).is_ok(),
+        works_complete: stores.works.is_complete(None),
         binding,
     }))
 }
