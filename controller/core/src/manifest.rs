@@ -10,6 +10,8 @@ mod tests;
 
 use std::fmt;
 
+pub use prune::LAST_APPLIED;
+pub(crate) use prune::{JOB_LABELS, is_token_of};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
@@ -184,7 +186,12 @@ impl Manifest {
 
     /// xxh3 (128 bits, 32 hex digits) of the canonical bytes. It tells contents apart; it protects nothing.
     pub fn hash(&self) -> String {
-        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(&self.to_bytes()))
+        Self::hash_of(&self.to_bytes())
+    }
+
+    /// [`Manifest::hash`] for canonical bytes that were made already.
+    pub fn hash_of(canonical: &[u8]) -> String {
+        format!("{:032x}", xxhash_rust::xxh3::xxh3_128(canonical))
     }
 
     /// Sets a label, replacing a value that is there.

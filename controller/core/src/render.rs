@@ -4,6 +4,7 @@
 //! were taken keeps everything. What goes wrong for one cluster is a fault of that cluster: its Work stays as it is, and
 //! the others are rendered.
 
+mod completions;
 mod existing;
 mod namespace;
 mod plan;
@@ -14,9 +15,8 @@ mod work;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use pando_api::{
-    labels,
     names::ClusterName,
-    work::{ClusterResourceBinding, ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, Work},
+    work::{Binding as BindingRecord, ResourceBindingSpec, ResourceBindingStatus, Work},
 };
 use thiserror::Error;
 
@@ -66,45 +66,28 @@ pub enum NotRenderable {
 }
 
 impl<'a> Binding<'a> {
-    /// Of a ResourceBinding.
+    /// Of a binding of either scope.
     ///
     /// # Errors
     /// [`NotRenderable`] without a permanent id.
-    pub fn namespaced(binding: &'a ResourceBinding) -> Result<Self, NotRenderable> {
-        Self::of(&binding.metadata, &binding.spec, binding.status.as_ref(), labels::BINDING_PERMANENT_ID)
-    }
-
-    /// Of a ClusterResourceBinding.
-    ///
-    /// # Errors
-    /// [`NotRenderable`] without a permanent id.
-    pub fn cluster_scoped(binding: &'a ClusterResourceBinding) -> Result<Self, NotRenderable> {
-        Self::of(&binding.metadata, &binding.spec, binding.status.as_ref(), labels::CLUSTER_BINDING_PERMANENT_ID)
-    }
-
-    fn of(
-        metadata: &'a k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
-        spec: &'a ResourceBindingSpec,
-        status: Option<&'a ResourceBindingStatus>,
-        label: &'static str,
-    ) -> Result<Self, NotRenderable> {
+    pub fn of(binding: &'a BindingRecord) -> Result<Self, NotRenderable> {
+        let BindingRecord { metadata, spec, status } = binding;
         let name = metadata.name.as_deref().unwrap_or_default();
-        let namespace = metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty());
-        let permanent_id = metadata.labels.as_ref().and_then(|labels| labels.get(label)).filter(|id| !id.is_empty());
+        let namespace = binding.namespace();
         let deleting = metadata.deletion_timestamp.is_some();
         // A binding that is being deleted finds its Works by name as well, and must be able to end.
-        let permanent_id = permanent_id.map(String::as_str).or(deleting.then_some(""));
-        let Some(permanent_id) = permanent_id else {
+        let Some(permanent_id) = binding.permanent_id().or(deleting.then_some("")) else {
             let binding = namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"));
+            let label = BindingRecord::permanent_id_label(namespace.is_some());
             return Err(NotRenderable::NoPermanentId { binding, label });
         };
         let generation = metadata.generation.unwrap_or_default();
-        Ok(Self { namespace, name, permanent_id, spec, generation, status, deleting })
+        Ok(Self { namespace, name, permanent_id, spec, generation, status: status.as_ref(), deleting })
     }
 
     /// Label that marks the binding's Works and manifests with its permanent id.
     pub fn permanent_id_label(&self) -> &'static str {
-        if self.namespace.is_some() { labels::BINDING_PERMANENT_ID } else { labels::CLUSTER_BINDING_PERMANENT_ID }
+        BindingRecord::permanent_id_label(self.namespace.is_some())
     }
 }
 

@@ -3,6 +3,8 @@
 //! Fields that only the live object has are not drift: defaults, and what other managers add. Both sides come from API
 //! servers that have normalised them, so scalars are compared exactly; only null and empty containers count as absent.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use crate::quantity;
@@ -11,8 +13,8 @@ use crate::quantity;
 const LISTED: usize = 12;
 
 /// Lists that API servers merge by key (`x-kubernetes-list-type: map` or a patch merge key in Kubernetes 1.36), by field name.
-/// All other lists are compared whole: an additional RBAC subject or a dropped selector term *is* drift.
-const KEYED_LISTS: [(&str, &[&str]); 14] = [
+/// All other lists are compared whole, and all lists of other groups' kinds, where the same names mean other things: an additional RBAC subject or a dropped selector term *is* drift.
+const KEYED_LISTS: [(&str, &[&str]); 20] = [
     ("containers", &["name"]),
     ("initContainers", &["name"]),
     ("ephemeralContainers", &["name"]),
@@ -26,11 +28,17 @@ const KEYED_LISTS: [(&str, &[&str]); 14] = [
     ("topologySpreadConstraints", &["topologyKey", "whenUnsatisfiable"]),
     ("secrets", &["name"]),
     ("schedulingGates", &["name"]),
+    ("claims", &["name"]),
+    ("webhooks", &["name"]),
+    ("matchConditions", &["name"]),
+    ("variables", &["name"]),
+    ("drivers", &["name"]),
+    ("podGroupTemplates", &["name"]),
     ("ports", &["containerPort", "protocol"]),
 ];
 const SERVICE_PORTS: &[&str] = &["port", "protocol"];
 
-/// Fields whose values (or whose map's values) are quantities. Elsewhere "1" and "1000m" are different texts.
+/// Fields of Kubernetes' kinds whose values (or whose map's values) are quantities. Elsewhere "1" and "1000m" are different texts.
 const QUANTITIES: [&str; 14] = [
     "requests",
     "limits",
@@ -51,17 +59,25 @@ const QUANTITIES: [&str; 14] = [
 /// Paths (without values) of what is desired and not so on the live object.
 pub(super) fn differences(desired: &Value, live: &Value) -> Vec<String> {
     let mut found = Found::default();
+    let is_native = is_native(desired);
     for map in ["labels", "annotations"] {
-        let at = Path { text: format!("metadata.{map}"), field: map, quantity: false };
+        let at = Path { text: format!("metadata.{map}"), field: map, is_native, quantity: false };
         found.object(&at, metadata(desired, map), metadata(live, map));
     }
     for (field, wanted) in desired.as_object().into_iter().flatten() {
         // The identity was looked up; items of a list have no apiVersion and kind.
         if !["apiVersion", "kind", "metadata", "status"].contains(&field.as_str()) {
-            found.value(&Path { text: field.clone(), field, quantity: false }, wanted, live.get(field));
+            found.value(&Path { text: field.clone(), field, is_native, quantity: false }, wanted, live.get(field));
         }
     }
     found.listed()
+}
+
+/// Whether it is a kind of Kubernetes itself: only its group has no dot, or ends in `.k8s.io`.
+fn is_native(object: &Value) -> bool {
+    let api_version = object.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let group = api_version.split_once('/').map_or("", |(group, _)| group);
+    !group.contains('.') || group.ends_with(".k8s.io")
 }
 
 fn metadata<'v>(object: &'v Value, map: &str) -> Option<&'v Value> {
@@ -72,6 +88,7 @@ fn metadata<'v>(object: &'v Value, map: &str) -> Option<&'v Value> {
 struct Path<'p> {
     text: String,
     field: &'p str,
+    is_native: bool,
     quantity: bool,
 }
 
@@ -80,12 +97,13 @@ impl Path<'_> {
         let plain = field.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
         let text = if plain { format!("{}.{field}", self.text) } else { format!("{}[{field}]", self.text) };
         // Keys of a map of quantities are resource names; keys of a label map are never quantities.
-        let quantity = self.quantity || self.text.starts_with("spec") && QUANTITIES.contains(&field);
-        Path { text, field, quantity }
+        let is_quantity = || self.is_native && self.text.starts_with("spec") && QUANTITIES.contains(&field);
+        Path { text, field, is_native: self.is_native, quantity: self.quantity || is_quantity() }
     }
 
     fn item(&self, label: &str) -> Path<'_> {
-        Path { text: format!("{}[{label}]", self.text), field: self.field, quantity: self.quantity }
+        let &Self { field, is_native, quantity, .. } = self;
+        Path { text: format!("{}[{label}]", self.text), field, is_native, quantity }
     }
 }
 
@@ -149,8 +167,7 @@ impl Found {
             && let (Some(wanted), Some(found)) = (by_key(keys, desired), by_key(keys, live))
         {
             for (key, item) in &wanted {
-                let there = found.iter().find(|(other, _)| other == key).map(|(_, item)| *item);
-                match there {
+                match found.get(key) {
                     Some(there) => self.value(&at.item(key), item, Some(there)),
                     None => self.report(&at.item(key)),
                 }
@@ -167,6 +184,9 @@ impl Found {
 
 /// The merge keys of a list; `None` for lists that are one value.
 fn keys_of(at: &Path<'_>, items: &[Value]) -> Option<&'static [&'static str]> {
+    if !at.is_native {
+        return None;
+    }
     if at.text == "spec.ports" {
         return Some(SERVICE_PORTS);
     }
@@ -176,8 +196,8 @@ fn keys_of(at: &Path<'_>, items: &[Value]) -> Option<&'static [&'static str]> {
 }
 
 /// The items with their keys; `None` when a key is not unique, as two variables of one name in `env`.
-fn by_key<'v>(keys: &[&str], items: &'v [Value]) -> Option<Vec<(String, &'v Value)>> {
-    let mut keyed: Vec<(String, &Value)> = Vec::with_capacity(items.len());
+fn by_key<'v>(keys: &[&str], items: &'v [Value]) -> Option<BTreeMap<String, &'v Value>> {
+    let mut keyed = BTreeMap::new();
     for item in items {
         let parts = keys.iter().map(|key| match item.get(key) {
             Some(Value::String(text)) => text.clone(),
@@ -186,10 +206,9 @@ fn by_key<'v>(keys: &[&str], items: &'v [Value]) -> Option<Vec<(String, &'v Valu
             None => "TCP".to_owned(),
         });
         let key = parts.collect::<Vec<_>>().join("/");
-        if keyed.iter().any(|(other, _)| *other == key) {
+        if keyed.insert(key, item).is_some() {
             return None;
         }
-        keyed.push((key, item));
     }
     Some(keyed)
 }

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod members;
+
 use pando_api::raw::EmbeddedObject;
 use proptest::prelude::*;
 use serde_json::json;
@@ -350,6 +352,39 @@ mod works {
         insta::assert_snapshot!(Desired::of_work(FEDERATION, &lost).unwrap_err(), @"Work default/web-4 is in no execution namespace; Works belong into karmada-es-<cluster>");
         let bad = work_of(&json!({"apiVersion": "v1", "metadata": {"name": "x"}}));
         insta::assert_snapshot!(Desired::of_work(FEDERATION, &bad).unwrap_err(), @"manifest 0 of Work karmada-es-bj/web-4 is unusable: the object has no kind; a manifest needs apiVersion, kind and metadata.name");
+    }
+}
+
+mod other_groups {
+    use super::*;
+
+    fn drifts(api_version: &str, desired: &Value, live: &Value) -> bool {
+        let object = |spec: &Value| json!({"apiVersion": api_version, "kind": "Thing", "spec": spec});
+        !compare::differences(&object(desired), &object(live)).is_empty()
+    }
+
+    /// Elsewhere the same names mean other things.
+    #[test]
+    fn names_of_kubernetes_fields_mean_nothing_in_other_groups() {
+        let version = |version: &str| json!({"default": {"version": version}});
+        let env = |names: &[&str]| json!({"env": names.iter().map(|name| json!({"name": name})).collect::<Vec<_>>()});
+        for (api_version, is_drift) in
+            [("apps/v1", false), ("v1", false), ("networking.k8s.io/v1", false), ("example.io/v1", true)]
+        {
+            assert_eq!(drifts(api_version, &version("1.10"), &version("1.1")), is_drift, "{api_version}");
+            assert_eq!(drifts(api_version, &env(&["a", "b"]), &env(&["b", "a"])), is_drift, "{api_version}");
+            assert_eq!(drifts(api_version, &env(&["a"]), &env(&["a", "rivals"])), is_drift, "{api_version}");
+        }
+    }
+
+    /// Ten thousand items of a keyed list take as many look-ups, not their square: this ends at once.
+    #[test]
+    fn a_long_list_is_compared_by_key() {
+        let items = |order: &mut dyn Iterator<Item = u32>| -> Value {
+            json!({"variables": order.map(|number| json!({"name": format!("v{number}")})).collect::<Vec<_>>()})
+        };
+        let (desired, live) = (items(&mut (0..10_000)), items(&mut (0..10_000).rev()));
+        assert!(!drifts("admissionregistration.k8s.io/v1", &desired, &live));
     }
 }
 

@@ -1,8 +1,14 @@
 #![allow(clippy::unwrap_used, clippy::unwrap_in_result, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod jobs;
+mod needs;
+mod properties;
+mod sums;
+mod table;
+
 use serde_json::json;
 
-use super::*;
+use super::{real::pair, *};
 
 fn manifest(value: Value) -> Manifest {
     Manifest::from_value(value).unwrap()
@@ -196,6 +202,41 @@ mod requirements {
                 "overhead": {"cpu": "50m"},
             })),
             json!({"cpu": "550m"})
+        );
+    }
+
+    #[test]
+    fn a_sidecar_runs_beside_all_that_comes_after_it() {
+        let (set, _) = pair("stateful_set");
+        let needs = replicas(&manifest(set)).unwrap().requirements.unwrap();
+        assert_eq!(
+            serde_json::to_value(&needs.resource_request).unwrap(),
+            json!({"cpu": "1100m", "memory": "1Gi"}),
+            "the migration needs 1 beside the proxy's 100m, more than 500m of the database beside it"
+        );
+        assert_eq!(needs.node_claim.unwrap().tolerations.len(), 1);
+        let init = |name: &str, cpu: &str, policy: Value| json!({"name": name, "restartPolicy": policy, "resources": {"requests": {"cpu": cpu}}});
+        assert_eq!(
+            requests(json!({
+                "containers": [{"name": "a", "resources": {"requests": {"cpu": "700m"}}}],
+                "initContainers": [
+                    init("before", "1", Value::Null), init("side", "200m", json!("Always")), init("after", "600m", Value::Null),
+                    init("other-side", "300m", json!("Always")),
+                ],
+            })),
+            json!({"cpu": "1200m"}),
+            "all that runs in the end needs most"
+        );
+    }
+
+    #[test]
+    fn requests_of_the_whole_pod_replace_the_sum() {
+        assert_eq!(
+            requests(json!({
+                "containers": [{"name": "a", "resources": {"requests": {"cpu": "100m", "memory": "1Gi"}}}],
+                "resources": {"requests": {"cpu": "2"}}, "overhead": {"cpu": "50m"},
+            })),
+            json!({"cpu": "2050m", "memory": "1Gi"})
         );
     }
 

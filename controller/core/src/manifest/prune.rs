@@ -1,4 +1,8 @@
 //! The fields that are not propagated (Karmada 1.19, `pkg/resourceinterpreter/default/native/prune`).
+//!
+//! Karmada knows kinds by their name alone here; a `Service` or `Job` of another group would lose fields that mean
+//! something else there, so the group counts, too. Only the time to live of a Job is taken from Jobs of every group: the
+//! field and its harm are the same.
 
 use serde_json::{Map, Value};
 
@@ -17,14 +21,19 @@ const SERVER_METADATA: [&str; 10] = [
     "finalizers",
 ];
 
-/// Ours: Karmada keeps it. See [`super::Manifest::from_template`] for the reasons.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// kubectl's copy of the whole object, which is not propagated. Ours: Karmada keeps it. See
+/// [`super::Manifest::from_template`] for the reasons.
+pub const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 const DEPLOYMENT_REVISIONS: [&str; 2] =
     ["deployment.kubernetes.io/revision", "deployment.kubernetes.io/revision-history"];
-const CONTROLLER_UIDS: [&str; 2] = ["controller-uid", "batch.kubernetes.io/controller-uid"];
-const JOB_NAMES: [&str; 2] = ["job-name", "batch.kubernetes.io/job-name"];
+/// Counts the changes of a DaemonSet's pods in one cluster; another cluster counts otherwise, and would differ for ever.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+/// The labels with which a Job finds its pods.
+pub(crate) const JOB_LABELS: [&str; 4] =
+    ["controller-uid", "batch.kubernetes.io/controller-uid", "job-name", "batch.kubernetes.io/job-name"];
 const SERVICE_ACCOUNT_UID: &str = "kubernetes.io/service-account.uid";
+const TIME_TO_LIVE: &str = "ttlSecondsAfterFinished";
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 
 pub(super) fn prune(value: &mut Value) {
@@ -39,13 +48,17 @@ pub(super) fn prune(value: &mut Value) {
         metadata.retain(|_, field| !field.is_null());
     }
     remove_keys(value, "/metadata/annotations", &[LAST_APPLIED]);
-    match text(value, &["kind"]) {
-        Some("Deployment") => remove_keys(value, "/metadata/annotations", &DEPLOYMENT_REVISIONS),
-        Some("Job") => job(value),
-        Some("ServiceAccount") => service_account(value),
-        Some("Service") => service(value),
-        Some("Secret") => secret(value),
-        Some("PersistentVolumeClaim") => remove_keys(value, "/metadata/annotations", &[SELECTED_NODE]),
+    let group = text(value, &["apiVersion"]).and_then(|version| version.split_once('/')).map_or("", |(group, _)| group);
+    match (group, text(value, &["kind"]).unwrap_or_default()) {
+        ("apps", "Deployment") => remove_keys(value, "/metadata/annotations", &DEPLOYMENT_REVISIONS),
+        ("apps", "DaemonSet") => remove_keys(value, "/metadata/annotations", &[TEMPLATE_GENERATION]),
+        ("batch", "Job") => job(value),
+        (_, "Job") => remove_keys(value, "/spec", &[TIME_TO_LIVE]),
+        ("", "ServiceAccount") => service_account(value),
+        ("", "Service") => service(value),
+        ("", "Secret") => secret(value),
+        ("", "PersistentVolumeClaim") => remove_keys(value, "/metadata/annotations", &[SELECTED_NODE]),
+        ("rbac.authorization.k8s.io", "ClusterRole") => cluster_role(value),
         _ => {}
     }
     drop_empty_annotations(value);
@@ -53,21 +66,43 @@ pub(super) fn prune(value: &mut Value) {
 
 /// A Job's generated selector points at the hub's Job; `ttlSecondsAfterFinished` would let the member remove a
 /// finished Job that we then create (and run) again.
+///
+/// A Job that says no labels of its own has those of its pods, generated ones included: API servers fill them in.
 fn job(value: &mut Value) {
     if value.pointer("/spec/manualSelector").and_then(Value::as_bool) != Some(true) {
-        remove_keys(value, "/spec/selector/matchLabels", &CONTROLLER_UIDS);
-        remove_keys(value, "/spec/template/metadata/labels", &CONTROLLER_UIDS);
-        remove_keys(value, "/spec/template/metadata/labels", &JOB_NAMES);
+        for labels in ["/metadata/labels", "/spec/selector/matchLabels", "/spec/template/metadata/labels"] {
+            remove_keys(value, labels, &JOB_LABELS);
+        }
+        let is_empty = |part: &Value| part.as_object().is_some_and(Map::is_empty);
+        if let Some(selector) = map_at(value, "/spec/selector") {
+            selector.retain(|_, part| !is_empty(part));
+        }
+        if value.pointer("/spec/selector").is_some_and(is_empty) {
+            remove_keys(value, "/spec", &["selector"]);
+        }
     }
-    remove_keys(value, "/spec", &["ttlSecondsAfterFinished"]);
+    remove_keys(value, "/spec", &[TIME_TO_LIVE]);
 }
 
 fn service_account(value: &mut Value) {
-    let Some(prefix) = text(value, &["metadata", "name"]).map(|name| format!("{name}-token-")) else {
+    let Some(account) = text(value, &["metadata", "name"]).map(str::to_owned) else {
         return;
     };
     if let Some(secrets) = value.get_mut("secrets").and_then(Value::as_array_mut) {
-        secrets.retain(|secret| !text(secret, &["name"]).is_some_and(|name| name.starts_with(&prefix)));
+        secrets.retain(|secret| !is_token_of(&account, secret));
+    }
+}
+
+/// Whether a reference in a ServiceAccount is to a token that its cluster made.
+pub(crate) fn is_token_of(account: &str, secret: &Value) -> bool {
+    let token = text(secret, &["name"]).and_then(|name| name.strip_prefix(account));
+    token.is_some_and(|token| token.starts_with("-token-"))
+}
+
+/// The rules of a role that is put together from others are filled in by every cluster, from the roles it has.
+fn cluster_role(value: &mut Value) {
+    if value.get("aggregationRule").is_some_and(|rule| !rule.is_null()) {
+        remove_keys(value, "", &["rules"]);
     }
 }
 

@@ -169,12 +169,54 @@ fn a_job_loses_its_generated_selector_and_its_ttl() {
         },
     }))
     .unwrap();
-    assert_eq!(
-        manifest.value()["spec"],
-        json!({
-            "selector": {"matchLabels": {}}, "template": {"metadata": {"labels": {"app": "a"}}},
-        })
-    );
+    assert_eq!(manifest.value()["spec"], json!({"template": {"metadata": {"labels": {"app": "a"}}}}));
+}
+
+#[test]
+fn a_job_gives_up_labels_that_the_hub_generated_and_keeps_a_selector_of_its_own() {
+    let job = |manual: bool| {
+        Manifest::from_value(json!({
+            "apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "j", "labels": {"job-name": "j", "batch.kubernetes.io/controller-uid": "u", "team": "t"}},
+            "spec": {"manualSelector": manual, "selector": {"matchLabels": {"controller-uid": "u"}}},
+        }))
+        .unwrap()
+        .into_value()
+    };
+    assert_eq!(job(false)["metadata"]["labels"], json!({"team": "t"}));
+    assert_eq!(job(false)["spec"], json!({"manualSelector": false}));
+    assert_eq!(job(true)["spec"]["selector"], json!({"matchLabels": {"controller-uid": "u"}}));
+    assert_eq!(job(true)["metadata"]["labels"]["job-name"], "j");
+}
+
+#[test]
+fn what_each_cluster_counts_or_puts_together_itself_stays_there() {
+    let set = Manifest::from_value(json!({
+        "apiVersion": "apps/v1", "kind": "DaemonSet",
+        "metadata": {"name": "d", "annotations": {"deprecated.daemonset.template.generation": "3"}},
+    }));
+    assert_eq!(set.unwrap().value()["metadata"], json!({"name": "d"}));
+    let role = |aggregation: Value| {
+        Manifest::from_value(json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"},
+            "aggregationRule": aggregation, "rules": [{"verbs": ["get"]}],
+        }))
+        .unwrap()
+        .into_value()
+    };
+    assert_eq!(role(json!({"clusterRoleSelectors": []})).get("rules"), None);
+    assert_eq!(role(Value::Null)["rules"], json!([{"verbs": ["get"]}]));
+}
+
+#[test]
+fn kinds_of_other_groups_keep_their_fields() {
+    let object = |api_version: &str, kind: &str, spec: Value| {
+        let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x"}, "spec": spec});
+        Manifest::from_value(object).unwrap().into_value()["spec"].clone()
+    };
+    assert_eq!(object("x.example/v1", "Service", json!({"clusterIP": "1.2.3.4"})), json!({"clusterIP": "1.2.3.4"}));
+    let job = json!({"selector": {"matchLabels": {"controller-uid": "u"}}, "ttlSecondsAfterFinished": 5});
+    assert_eq!(object("batch.example/v1", "Job", job), json!({"selector": {"matchLabels": {"controller-uid": "u"}}}));
 }
 
 #[test]

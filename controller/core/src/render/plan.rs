@@ -13,14 +13,18 @@ use pando_api::{
     work::{GracefulEvictionTask, ResourceBindingStatus, ResourceHealth, Work},
 };
 
-use super::{Action, Binding, Fault, MAX_WORK_BYTES, RenderInput, WorkStep, WorksPlan, existing, work};
+use super::{Action, Binding, Fault, MAX_WORK_BYTES, RenderInput, WorkStep, WorksPlan, completions, existing, work};
 use crate::{
     next::Next,
     reconcile_set::{Pair, pair},
+    scheduler::divide::Division,
 };
 
 /// How soon to look again while a directly evicted Work is on its way out (Karmada 1.19).
 const DIRECT_EVICTION_RECHECK: Duration = Duration::from_secs(5);
+/// How soon to look again while releases are held because the list of Works is not complete: nothing tells this binding
+/// when the object that cannot be read is repaired or deleted.
+const DOUBT_RECHECK: Duration = Duration::from_secs(30);
 
 /// A target cluster and its replicas; `None` where the binding says nothing about them (clusters of dependents).
 type Targets = BTreeMap<ClusterName, Option<i32>>;
@@ -48,8 +52,9 @@ pub fn plan(input: &RenderInput<'_>) -> WorksPlan {
             Pair::Surplus(found) => surplus(input, &place, cluster, found, &mut plan.steps, &mut releases),
         }
     }
+    let completions = completions::divided(input);
     for (cluster, replicas, found) in wanted {
-        match target(input, &place, &cluster, replicas, found.as_ref()) {
+        match target(input, &place, completions.as_ref(), &cluster, replicas, found.as_ref()) {
             Ok(step) => plan.steps.push(step),
             Err(fault) => {
                 plan.steps.extend(found.map(|found| keep(&cluster, found, format!("unchanged: {}", fault.reason()))));
@@ -63,6 +68,9 @@ pub fn plan(input: &RenderInput<'_>) -> WorksPlan {
     for (cluster, found) in &place.strays {
         let why = "it is not the template's Work".to_owned();
         releases.push(Leftover { cluster: cluster.clone(), found: Arc::clone(found), why });
+    }
+    if !releases.is_empty() {
+        plan.next = plan.next.min(after_doubt(input));
     }
     let waits = make_before_break(&plan);
     let steps = releases.into_iter().map(|Leftover { cluster, found, why }| match waits {
@@ -102,8 +110,13 @@ pub fn release_all(input: &RenderInput<'_>, why: &str) -> WorksPlan {
         template: input.template.manifest.name().to_owned(),
         steps: steps.collect(),
         faults: BTreeMap::new(),
-        next: Next::await_change(),
+        next: after_doubt(input),
     }
+}
+
+/// When to try again what was not released on doubt.
+const fn after_doubt(input: &RenderInput<'_>) -> Next {
+    if input.works_complete { Next::await_change() } else { Next::after(DOUBT_RECHECK) }
 }
 
 /// What is where, seen from the binding.
@@ -169,6 +182,7 @@ fn targets(binding: &Binding<'_>, faults: &mut BTreeMap<String, Fault>) -> Targe
 fn target(
     input: &RenderInput<'_>,
     place: &Place,
+    completions: Option<&Division<&str>>,
     cluster: &ClusterName,
     replicas: Option<i32>,
     found: Option<&Arc<Work>>,
@@ -181,7 +195,7 @@ fn target(
     if found.is_some_and(|found| found.metadata.deletion_timestamp.is_some()) {
         return step(Action::Hold, "the old Work is still being deleted".to_owned());
     }
-    let rendered = work::render(input, facts, replicas)?;
+    let rendered = work::render(input, completions, facts, replicas)?;
     let bytes = work::size(&rendered);
     if bytes > MAX_WORK_BYTES {
         return Err(Fault::ManifestTooLarge { bytes });

@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod completions;
 mod content;
 mod namespaces;
 mod replanning;
@@ -20,7 +21,7 @@ use crate::{conditions::Verdict, overrides};
 #[derive(Clone, Debug)]
 struct World {
     template: Value,
-    binding: ResourceBinding,
+    binding: BindingRecord,
     clusters: BTreeMap<ClusterName, ClusterFacts>,
     overrides: Vec<OverridePolicy>,
     works: BTreeMap<ClusterName, Arc<Work>>,
@@ -123,7 +124,7 @@ impl World {
         let works: Vec<_> = self.works.values().cloned().collect();
         plan(&RenderInput {
             federation: "fed-1",
-            binding: Binding::namespaced(&self.binding).unwrap(),
+            binding: Binding::of(&self.binding).unwrap(),
             template: &template,
             overrides: &selected,
             clusters: &self.clusters,
@@ -324,8 +325,15 @@ mod leaving {
         create  work web in sh   replicas 10
         keep    work web in bj   the list of Works is not complete: nothing is released on doubt
         ");
+        let again = Some(std::time::Duration::from_secs(30));
+        assert_eq!(world.plan().next.delay(), again, "nothing tells this binding when the list is complete again");
         world.binding.metadata.deletion_timestamp = Some(Time(Timestamp::UNIX_EPOCH));
         insta::assert_snapshot!(world.plan(), @"keep    work web in bj   the list of Works is not complete: nothing is released on doubt");
+        assert_eq!(world.plan().next.delay(), again);
+        world.works.clear();
+        assert_eq!(world.plan().next.delay(), again, "a Work that cannot be read may be its own");
+        world.complete = true;
+        assert_eq!(world.plan().next.delay(), None);
     }
 
     #[test]
@@ -491,6 +499,6 @@ mod faults {
     fn without_a_permanent_id_nothing_is_rendered() {
         let mut world = world();
         world.binding.metadata.labels = None;
-        insta::assert_snapshot!(Binding::namespaced(&world.binding).unwrap_err(), @"binding prod/web-deployment has no label resourcebinding.karmada.io/permanent-id; it is set when the binding is created");
+        insta::assert_snapshot!(Binding::of(&world.binding).unwrap_err(), @"binding prod/web-deployment has no label resourcebinding.karmada.io/permanent-id; it is set when the binding is created");
     }
 }

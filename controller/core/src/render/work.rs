@@ -18,7 +18,7 @@ use crate::{
     manifest::{Manifest, Template},
     overrides::{AppliedOverrides, Selected},
     ownership::{self, Record},
-    scheduler,
+    scheduler::{self, divide::Division},
 };
 
 /// Records of applied overrides beyond this size are cut to the names of the policies: all annotations of an object
@@ -32,11 +32,19 @@ pub(super) fn name(template: &Template) -> String {
 }
 
 /// The Work for one cluster.
-pub(super) fn render(input: &RenderInput<'_>, cluster: &ClusterFacts, replicas: Option<i32>) -> Result<Work, Fault> {
+pub(super) fn render(
+    input: &RenderInput<'_>,
+    completions: Option<&Division<&str>>,
+    cluster: &ClusterFacts,
+    replicas: Option<i32>,
+) -> Result<Work, Fault> {
     let RenderInput { federation, binding, template, overrides, .. } = *input;
     let mut manifest = template.manifest.clone();
     if let Some(count) = replicas.filter(|_| scheduler::is_workload(binding.spec)) {
         interpreter::revise_replicas(&mut manifest, count);
+        if let Some(share) = completions.and_then(|completions| completions.part(&cluster.name.as_ref())) {
+            interpreter::revise_completions(&mut manifest, share);
+        }
     }
     let (mut manifest, applied) = overridden(overrides, manifest, cluster)?;
     let conflict = conflict_resolution(&manifest, binding.spec.conflict_resolution);

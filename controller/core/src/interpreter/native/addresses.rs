@@ -2,7 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::{interpreter::StatusItem, manifest::text};
+use crate::{
+    interpreter::{StatusItem, present_status},
+    manifest::text,
+};
 
 /// Whether a live object has an address.
 pub(super) fn any(live: &Value) -> bool {
@@ -24,7 +27,7 @@ pub(super) fn collected(template: &Value, items: &[StatusItem<'_>]) -> Value {
             }
         }
     }
-    let mut status = template.get("status").and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut status = present_status(template);
     status.insert("loadBalancer".to_owned(), if all.is_empty() { json!({}) } else { json!({ "ingress": all }) });
     Value::Object(status)
 }

@@ -1,41 +1,51 @@
 //! `apps/v1` Deployment.
 
+use pando_api::labels;
 use serde_json::Value;
 
-use super::scaled;
-use crate::interpreter::{Interpreter, Replicas, StatusItem, integer};
+use super::{counters, scaled};
+use crate::{
+    interpreter::{Dependency, Kind, StatusItem, dependencies, integer, keep_spec_field},
+    manifest::text,
+};
 
 const COUNTERS: [&str; 5] =
     ["replicas", "readyReplicas", "updatedReplicas", "availableReplicas", "unavailableReplicas"];
 
-pub(in crate::interpreter) struct Deployment;
+pub(super) const KIND: Kind = Kind {
+    replicas: Some(scaled::replicas),
+    revise_replicas: Some(scaled::revise_replicas),
+    retain: Some(retain),
+    aggregate_status: Some(aggregate_status),
+    dependencies: Some(needs),
+    reflect_status: Some(reflect_status),
+    is_healthy: Some(is_healthy),
+    ..Kind::of("apps/v1", "Deployment")
+};
 
-impl Interpreter for Deployment {
-    fn replicas(&self, object: &Value) -> Option<Replicas> {
-        scaled::replicas(object)
-    }
+fn reflect_status(live: &Value) -> Option<Value> {
+    counters::reflect(live, &COUNTERS)
+}
 
-    fn revise_replicas(&self, object: &mut Value, count: i32) -> bool {
-        scaled::revise_replicas(object, count)
-    }
+fn is_healthy(live: &Value) -> bool {
+    let status = live.get("status").unwrap_or(&Value::Null);
+    let updated = integer(status, "updatedReplicas");
+    counters::is_observed(live)
+        && scaled::wanted(live).is_none_or(|wanted| updated >= wanted)
+        && integer(status, "availableReplicas") >= updated
+}
 
-    fn reflect_status(&self, live: &Value) -> Option<Value> {
-        scaled::reflect_status(live, &COUNTERS)
-    }
+fn aggregate_status(template: &Value, items: &[StatusItem<'_>]) -> Option<Value> {
+    Some(counters::aggregate(template, items, &COUNTERS))
+}
 
-    fn healthy(&self, live: &Value) -> bool {
-        let status = live.get("status").unwrap_or(&Value::Null);
-        let updated = integer(status, "updatedReplicas");
-        scaled::is_observed(live)
-            && scaled::wanted(live).is_none_or(|wanted| updated >= wanted)
-            && integer(status, "availableReplicas") >= updated
+/// Karmada's rule: the label on the *template* hands the replicas over to the member (an autoscaler there).
+fn retain(desired: &mut Value, live: &Value) {
+    if text(desired, &["metadata", "labels", labels::RETAIN_REPLICAS]) == Some(labels::RETAIN_REPLICAS_VALUE) {
+        keep_spec_field(desired, live, "replicas");
     }
+}
 
-    fn aggregate_status(&self, template: &Value, items: &[StatusItem<'_>]) -> Option<Value> {
-        Some(scaled::aggregate_status(template, items, &COUNTERS))
-    }
-
-    fn retain(&self, desired: &mut Value, live: &Value) {
-        scaled::retain(desired, live);
-    }
+fn needs(template: &Value) -> Vec<Dependency> {
+    dependencies::of_pod(template, "/spec/template/spec")
 }

@@ -2,23 +2,34 @@
 
 use serde_json::Value;
 
+use super::phases;
 use crate::{
-    interpreter::{Interpreter, keep_spec_field},
+    interpreter::{Kind, StatusItem, keep_spec_field},
     manifest::text,
 };
 
-pub(in crate::interpreter) struct PersistentVolumeClaim;
+const PHASES: [&str; 3] = ["Lost", "Pending", "Bound"];
 
-impl Interpreter for PersistentVolumeClaim {
-    fn healthy(&self, live: &Value) -> bool {
-        text(live, &["status", "phase"]) == Some("Bound")
-    }
+pub(super) const KIND: Kind = Kind {
+    retain: Some(retain),
+    aggregate_status: Some(aggregate_status),
+    is_healthy: Some(is_healthy),
+    ..Kind::of("v1", "PersistentVolumeClaim")
+};
 
-    fn retain(&self, desired: &mut Value, live: &Value) {
-        // Chosen by the member when the claim is made or bound, and immutable from then on.
-        keep_spec_field(desired, live, "volumeName");
-        if desired.pointer("/spec/storageClassName").is_none_or(Value::is_null) {
-            keep_spec_field(desired, live, "storageClassName");
-        }
+fn is_healthy(live: &Value) -> bool {
+    text(live, &["status", "phase"]) == Some("Bound")
+}
+
+/// The phase that asks most for attention. (Karmada calls a claim bound that no member has reported yet.)
+fn aggregate_status(template: &Value, items: &[StatusItem<'_>]) -> Option<Value> {
+    phases::aggregate(template, items, &PHASES)
+}
+
+/// Chosen by the member when the claim is made or bound, and immutable from then on. The class is beyond Karmada.
+fn retain(desired: &mut Value, live: &Value) {
+    keep_spec_field(desired, live, "volumeName");
+    if desired.pointer("/spec/storageClassName").is_none_or(Value::is_null) {
+        keep_spec_field(desired, live, "storageClassName");
     }
 }

@@ -113,7 +113,7 @@ fn a_cluster_scoped_binding_marks_with_its_own_label_and_annotation() {
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "viewer", "uid": "t-2"},
     }))
     .unwrap();
-    let binding: ClusterResourceBinding = serde_json::from_value(json!({
+    let binding: BindingRecord = serde_json::from_value(json!({
         "apiVersion": "work.karmada.io/v1alpha2", "kind": "ClusterResourceBinding",
         "metadata": {"name": "viewer-clusterrole", "labels": {"clusterresourcebinding.karmada.io/permanent-id": "c-1"}},
         "spec": {
@@ -124,7 +124,7 @@ fn a_cluster_scoped_binding_marks_with_its_own_label_and_annotation() {
     .unwrap();
     let plan = plan(&RenderInput {
         federation: "fed-1",
-        binding: Binding::cluster_scoped(&binding).unwrap(),
+        binding: Binding::of(&binding).unwrap(),
         template: &template,
         overrides: &Selected::default(),
         clusters: &world.clusters,

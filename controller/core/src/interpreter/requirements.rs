@@ -10,11 +10,28 @@ use pando_api::work::{NodeClaim, ReplicaRequirements};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::quantity::Quantity;
+use super::list;
+use crate::{
+    manifest::text,
+    quantity::{self, Quantity},
+};
 
 const NANOS: i128 = 1_000_000_000;
 const BINARY_SUFFIXES: [(&str, i128); 6] =
     [("Ei", 1 << 60), ("Pi", 1 << 50), ("Ti", 1 << 40), ("Gi", 1 << 30), ("Mi", 1 << 20), ("Ki", 1 << 10)];
+
+/// Whether two requirements mean the same: quantities have many texts.
+pub(super) fn same(left: Option<&ReplicaRequirements>, right: Option<&ReplicaRequirements>) -> bool {
+    let (Some(left), Some(right)) = (left, right) else { return left == right };
+    let rest = |all: &ReplicaRequirements| ReplicaRequirements { resource_request: BTreeMap::new(), ..all.clone() };
+    let (wanted, found) = (&left.resource_request, &right.resource_request);
+    rest(left) == rest(right)
+        && wanted.len() == found.len()
+        && wanted
+            .iter()
+            .zip(found)
+            .all(|((resource, amount), (other, found))| resource == other && quantity::same(&amount.0, &found.0))
+}
 
 /// The requirements of a pod spec; `None` when it asks for nothing in particular.
 pub(super) fn requirements(spec: &Value) -> Option<ReplicaRequirements> {
@@ -43,30 +60,50 @@ fn typed<T: DeserializeOwned>(value: Option<&Value>) -> Option<T> {
     T::deserialize(value?).ok()
 }
 
-/// Containers add up, the largest init container is a floor, overhead comes on top.
+/// What the kubelet needs at the worst moment: all containers together, or an init container beside the sidecars that
+/// were started before it; requests of the pod as a whole replace the sum, overhead comes on top.
+///
+/// Sidecars are init containers that restart always: they run beside everything that comes after them.
 fn requests(spec: &Value) -> BTreeMap<String, Text> {
-    let mut total = BTreeMap::<String, Amount>::new();
+    let mut total = Amounts::new();
     for container in list(spec, "containers") {
-        for (resource, amount) in container_requests(container) {
-            total.entry(resource).or_default().add(&amount);
-        }
+        add(&mut total, container_requests(container));
     }
+    let (mut sidecars, mut floor) = (Amounts::new(), Amounts::new());
     for container in list(spec, "initContainers") {
-        for (resource, amount) in container_requests(container) {
-            let floor = total.entry(resource).or_default();
-            if amount.nanos > floor.nanos {
-                *floor = amount;
-            }
+        let mut present = sidecars.clone();
+        add(&mut present, container_requests(container));
+        raise(&mut floor, &present);
+        if text(container, &["restartPolicy"]) == Some("Always") {
+            sidecars = present;
         }
     }
-    for (resource, amount) in amounts(spec.get("overhead")) {
-        total.entry(resource).or_default().add(&amount);
-    }
+    add(&mut total, sidecars);
+    raise(&mut total, &floor);
+    total.extend(amounts(spec.pointer("/resources/requests")));
+    add(&mut total, amounts(spec.get("overhead")));
     total.into_iter().map(|(resource, amount)| (resource, Text(amount.to_string()))).collect()
 }
 
+type Amounts = BTreeMap<String, Amount>;
+
+fn add(total: &mut Amounts, more: Amounts) {
+    for (resource, amount) in more {
+        total.entry(resource).or_default().add(&amount);
+    }
+}
+
+fn raise(total: &mut Amounts, floor: &Amounts) {
+    for (resource, amount) in floor {
+        let have = total.entry(resource.clone()).or_default();
+        if amount.nanos > have.nanos {
+            *have = *amount;
+        }
+    }
+}
+
 /// A limit without a request is a request of the same size.
-fn container_requests(container: &Value) -> BTreeMap<String, Amount> {
+fn container_requests(container: &Value) -> Amounts {
     let resources = container.get("resources");
     let part = |name| amounts(resources.and_then(|resources| resources.get(name)));
     let mut requests = part("limits");
@@ -74,16 +111,13 @@ fn container_requests(container: &Value) -> BTreeMap<String, Amount> {
     requests
 }
 
-fn list<'v>(spec: &'v Value, field: &str) -> impl Iterator<Item = &'v Value> {
-    spec.get(field).and_then(Value::as_array).into_iter().flatten()
-}
-
-fn amounts(resources: Option<&Value>) -> BTreeMap<String, Amount> {
+fn amounts(resources: Option<&Value>) -> Amounts {
     let entries = resources.and_then(Value::as_object).into_iter().flatten();
     entries.filter_map(|(resource, text)| Some((resource.clone(), Amount::parse(text)?))).collect()
 }
 
-/// A quantity that remembers how it was written, as Go's does.
+/// A quantity that remembers whether it was written in powers of two. Its text is exact and not always Go's: 128M becomes
+/// 128000000. Bindings are compared by value ([`same`]).
 #[derive(Clone, Copy, Default)]
 struct Amount {
     nanos: i128,
