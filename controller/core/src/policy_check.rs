@@ -65,6 +65,11 @@ pub struct Unsupported {
 pub enum Effect {
     /// They are propagated; a Warning event says what will not happen.
     Warn,
+    /// They are propagated; a Warning event names the feature gate with which it would be acted on.
+    Off {
+        /// Its name.
+        gate: &'static str,
+    },
     /// They are held back, and a condition names the field: without it the result would be wrong.
     Hold,
 }
@@ -74,6 +79,9 @@ impl fmt::Display for Unsupported {
         let field = self.field;
         match self.effect {
             Effect::Warn => write!(f, "{field} has no effect in this release"),
+            Effect::Off { gate } => {
+                write!(f, "{field} has no effect: it needs the controller's --feature-gates={gate}=true")
+            }
             Effect::Hold => {
                 write!(f, "{field} is not supported by this release, and ignoring it could do harm: remove it to go on")
             }

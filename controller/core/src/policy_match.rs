@@ -3,8 +3,9 @@
 //! ```text
 //!   skipped? ── yes ─► Ignore
 //!      │ no
-//!   claimed by a policy that exists and still selects it? ── yes ─► Keep
-//!      │ no
+//!   claimed by a policy that exists and still selects it? ── yes ─► does one preempt that policy? ── yes ─► Preempt
+//!      │ no                                                                                        └─ no ──► Keep
+//!      │
 //!   best PropagationPolicy of its namespace, else best ClusterPropagationPolicy? ── yes ─► Take
 //!      │ no
 //!   claimed by a policy that is gone or selects it no longer? ── yes ─► Release, else Waiting
@@ -12,8 +13,14 @@
 //!
 //! The best policy has the highest `priority`; among equals the one whose selector is the most specific (a name before a
 //! label selector before neither); among those the one whose name sorts first. A policy that is being deleted claims
-//! nothing. A claim is not lost to a better policy: that would be preemption, which is not built yet and which
-//! [`policy_check`](crate::policy_check) names. (Karmada 1.19 behaviour.)
+//! nothing.
+//!
+//! A claim is not lost to a better policy, but to one that says `preemption: Always`, names the template, and outranks the
+//! policy that has it: a PropagationPolicy outranks every ClusterPropagationPolicy, and within a class the higher explicit
+//! priority does. A policy that is invalid, or held for what it uses, preempts nobody. (Karmada 1.19 behaviour with its
+//! gate PropagationPolicyPreemption on, which is off by default here, too: [`Gates`](crate::gates::Gates). Karmada acts when a policy changes, here the rule holds at any time, so that it does not matter what changed first.)
+//!
+//! [`reach`] and [`wake`] say which templates a changed policy concerns.
 
 use std::fmt;
 
@@ -21,15 +28,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use pando_api::{
     annotations, labels,
     names::is_reserved_namespace,
-    policy::{ClusterPropagationPolicy, PropagationPolicy, ResourceSelector},
+    policy::{ClusterPropagationPolicy, PreemptionBehavior, PropagationPolicy, PropagationSpec, ResourceSelector},
 };
 
+use crate::gates::Gates;
+use crate::policy_check;
 use crate::selector::{self, Labels};
 
 mod marks;
+pub mod reach;
 mod skipped;
 #[cfg(test)]
 mod tests;
+pub mod wake;
 
 pub use marks::Marks;
 pub use skipped::{Ignored, NamespacePattern, Skipped};
@@ -147,8 +158,20 @@ pub struct PolicyFacts<'a> {
     pub selectors: &'a [ResourceSelector],
     /// Its explicit priority; higher wins.
     pub priority: i32,
+    /// Whether it takes what it names from policies that it outranks. Never true of a policy that is invalid, or that
+    /// this release holds for what it uses: that would only hold the template back.
+    pub preempts: bool,
     /// Whether it is being deleted. It claims nothing any more.
     pub is_deleting: bool,
+}
+
+fn preempts(spec: &PropagationSpec, namespace: Option<&str>) -> bool {
+    let is_in_order = || {
+        let spec = policy_check::defaulted(spec, namespace);
+        let gaps = policy_check::not_built_in_propagation(&spec, Gates::default());
+        policy_check::holding(&gaps).is_empty() && policy_check::invalid_propagation(&spec, namespace).is_empty()
+    };
+    spec.preemption == PreemptionBehavior::Always && is_in_order()
 }
 
 impl<'a> From<&'a PropagationPolicy> for PolicyFacts<'a> {
@@ -161,6 +184,7 @@ impl<'a> From<&'a PropagationPolicy> for PolicyFacts<'a> {
             },
             selectors: &spec.resource_selectors,
             priority: spec.priority,
+            preempts: preempts(spec, metadata.namespace.as_deref()),
             is_deleting: metadata.deletion_timestamp.is_some(),
         }
     }
@@ -173,6 +197,7 @@ impl<'a> From<&'a ClusterPropagationPolicy> for PolicyFacts<'a> {
             policy: PolicyRef::Cluster { name: metadata.name.clone().unwrap_or_default() },
             selectors: &spec.resource_selectors,
             priority: spec.priority,
+            preempts: preempts(spec, None),
             is_deleting: metadata.deletion_timestamp.is_some(),
         }
     }
@@ -243,6 +268,13 @@ pub enum Claim {
         /// The policy that had it, which is gone or no longer selects it.
         from: Option<PolicyRef>,
     },
+    /// This policy takes it from one that would have kept it.
+    Preempt {
+        /// The new policy.
+        by: PolicyRef,
+        /// The policy that had it, which exists and selects it.
+        from: PolicyRef,
+    },
     /// The policy that had it is gone or no longer selects it, and no other one does. Marks go; the binding, its Works
     /// and what runs in the members stay.
     Release(PolicyRef),
@@ -257,6 +289,7 @@ impl fmt::Display for Claim {
             Self::Keep(policy) => write!(f, "kept by {policy}"),
             Self::Take { by, from: None } => write!(f, "taken by {by}"),
             Self::Take { by, from: Some(from) } => write!(f, "taken by {by}: {from} selects it no longer"),
+            Self::Preempt { by, from } => write!(f, "taken by {by}: it preempts {from}"),
             Self::Release(from) => write!(f, "released: {from} selects it no longer, and no other policy does"),
             Self::Waiting => f.write_str("waiting: no policy selects it"),
         }
@@ -275,23 +308,33 @@ pub fn claim<'a>(
         return Claim::Ignore(why);
     }
     let had = template.claimed_by();
-    let mut best: Option<(Rank, PolicyRef)> = None;
+    let (mut owner, mut best, mut usurper) = (None, None, None);
     for facts in policies {
         let Some(specificity) = facts.selects(template).filter(|_| !facts.is_deleting) else {
             continue;
         };
-        if had.as_ref() == Some(&facts.policy) {
-            return Claim::Keep(facts.policy);
-        }
         let rank = Rank::of(&facts, specificity);
-        if best.as_ref().is_none_or(|(other, _)| rank > *other) {
-            best = Some((rank, facts.policy));
+        if had.as_ref() == Some(&facts.policy) {
+            owner = Some((rank, facts.policy));
+            continue;
         }
+        if facts.preempts && specificity == Specificity::Name {
+            keep_greater(&mut usurper, &rank, &facts.policy);
+        }
+        keep_greater(&mut best, &rank, &facts.policy);
     }
-    match (best, had) {
-        (Some((_, by)), from) => Claim::Take { by, from },
-        (None, Some(from)) => Claim::Release(from),
-        (None, None) => Claim::Waiting,
+    match (owner, usurper, best, had) {
+        (Some((own, from)), Some((rank, by)), ..) if rank.outranks(&own) => Claim::Preempt { by, from },
+        (Some((_, owner)), ..) => Claim::Keep(owner),
+        (None, _, Some((_, by)), from) => Claim::Take { by, from },
+        (None, _, None, Some(from)) => Claim::Release(from),
+        (None, _, None, None) => Claim::Waiting,
+    }
+}
+
+fn keep_greater(greatest: &mut Option<(Rank, PolicyRef)>, rank: &Rank, policy: &PolicyRef) {
+    if greatest.as_ref().is_none_or(|(other, _)| rank > other) {
+        *greatest = Some((rank.clone(), policy.clone()));
     }
 }
 
@@ -305,6 +348,11 @@ struct Rank {
 }
 
 impl Rank {
+    /// Whether it may preempt: neither how specific a selector is nor a name is reason enough to take something away.
+    fn outranks(&self, other: &Self) -> bool {
+        (self.is_namespaced, self.priority) > (other.is_namespaced, other.priority)
+    }
+
     fn of(facts: &PolicyFacts<'_>, specificity: Specificity) -> Self {
         Self {
             is_namespaced: matches!(facts.policy, PolicyRef::Namespaced { .. }),

@@ -49,6 +49,15 @@ pub fn selects(selector: &LabelSelector, labels: &Labels) -> bool {
         && expressions.into_iter().all(|expression| expression_selects(expression, labels))
 }
 
+/// Whether a label selector can select anything: one with a requirement that is not valid selects nothing.
+#[must_use]
+pub fn can_select(selector: &LabelSelector) -> bool {
+    selector.match_expressions.iter().flatten().all(|expression| {
+        let values = expression.values.as_deref().unwrap_or_default();
+        matches!((expression.operator.as_str(), values), ("Exists" | "DoesNotExist", []) | ("In" | "NotIn", [_, ..]))
+    })
+}
+
 fn expression_selects(expression: &LabelSelectorRequirement, labels: &Labels) -> bool {
     let values = expression.values.as_deref().unwrap_or_default();
     let value = labels.get(&expression.key);

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use pando_api::policy::{OverrideSpec, Placement, PreemptionBehavior, PropagationSpec};
 
+use crate::gates::{Gates, POLICY_PREEMPTION};
 use crate::scheduler::{Strategy, strategy_of};
 
 use super::{Effect, Unsupported};
@@ -14,18 +15,18 @@ fn gap(is_set: bool, field: &'static str, effect: Effect) -> Option<Unsupported>
 
 /// The fields of a PropagationPolicy or ClusterPropagationPolicy that are set and not acted on.
 #[must_use]
-pub fn not_built_in_propagation(spec: &PropagationSpec) -> Vec<Unsupported> {
+pub fn not_built_in_propagation(spec: &PropagationSpec, gates: Gates) -> Vec<Unsupported> {
     let mut gaps = placement_not_built(&spec.placement);
+    let preempts_in_vain = spec.preemption == PreemptionBehavior::Always && !gates.policy_preemption;
     let tolerates_for_a_while =
         spec.placement.cluster_tolerations.iter().any(|toleration| toleration.toleration_seconds.is_some());
-    let always = spec.preemption == PreemptionBehavior::Always;
     gaps.extend(
         [
+            gap(preempts_in_vain, "spec.preemption: Always", Effect::Off { gate: POLICY_PREEMPTION }),
             // Nothing is evicted yet, so nothing is evicted early or late.
             gap(tolerates_for_a_while, "spec.placement.clusterTolerations.tolerationSeconds", Effect::Warn),
             gap(spec.propagate_deps, "spec.propagateDeps", Effect::Warn),
             gap(spec.association, "spec.association", Effect::Warn),
-            gap(always, "spec.preemption: Always", Effect::Warn),
             gap(spec.failover.is_some(), "spec.failover", Effect::Warn),
             gap(spec.schedule_priority.is_some(), "spec.schedulePriority", Effect::Warn),
         ]

@@ -9,6 +9,7 @@ use pando_api::{
 use proptest::prelude::*;
 use serde_json::json;
 
+use crate::gates::Gates;
 use crate::scheduler::{Snapshot, Unit, Unschedulable, schedule};
 
 use super::{
@@ -59,7 +60,7 @@ placement:
 ",
     );
     assert_eq!(invalid_propagation(&policy, Some("default")), []);
-    assert_eq!(not_built_in_propagation(&policy), []);
+    assert_eq!(not_built_in_propagation(&policy, Gates::default()), []);
 }
 
 #[test]
@@ -85,7 +86,7 @@ dependentOverrides: [first]
 ",
     );
     assert_eq!(invalid_propagation(&policy, Some("default")), []);
-    assert_eq!(not_built_in_propagation(&policy), []);
+    assert_eq!(not_built_in_propagation(&policy, Gates::default()), []);
 }
 
 #[test]
@@ -293,35 +294,40 @@ placement:
   workloadAffinity: {affinity: {groupByLabelKey: app}}
 propagateDeps: true
 association: true
-preemption: Always
 failover: {cluster: {purgeMode: Directly}}
 schedulePriority: {priorityClassSource: KubePriorityClass, priorityClassName: high}
+preemption: Always
 ",
     );
-    let gaps = not_built_in_propagation(&policy);
+    let gaps = not_built_in_propagation(&policy, Gates::default());
     insta::assert_snapshot!(lines(&gaps), @r"
     spec.placement.clusterAffinities.overflowAffinities is not supported by this release, and ignoring it could do harm: remove it to go on
     spec.placement.spreadConstraints is not supported by this release, and ignoring it could do harm: remove it to go on
     spec.placement.replicaScheduling.replicaDivisionPreference: Aggregated is not supported by this release, and ignoring it could do harm: remove it to go on
     spec.placement.workloadAffinity is not supported by this release, and ignoring it could do harm: remove it to go on
+    spec.preemption: Always has no effect: it needs the controller's --feature-gates=PropagationPolicyPreemption=true
     spec.placement.clusterTolerations.tolerationSeconds has no effect in this release
     spec.propagateDeps has no effect in this release
     spec.association has no effect in this release
-    spec.preemption: Always has no effect in this release
     spec.failover has no effect in this release
     spec.schedulePriority has no effect in this release
     ");
     assert!(holding(&gaps).iter().all(|gap| gap.effect == Effect::Hold));
+    let with_gate = not_built_in_propagation(&policy, Gates { policy_preemption: true });
+    assert_eq!(gaps.len() - with_gate.len(), 1, "acted on: {}", lines(&with_gate));
     assert_eq!(holding(&gaps).len(), 4);
 
     let dynamic = spec("placement: {replicaScheduling: {weightPreference: {dynamicWeight: AvailableReplicas}}}");
-    insta::assert_snapshot!(one_line(&not_built_in_propagation(&dynamic)), @"spec.placement.replicaScheduling.weightPreference.dynamicWeight is not supported by this release, and ignoring it could do harm: remove it to go on");
+    insta::assert_snapshot!(one_line(&not_built_in_propagation(&dynamic, Gates::default())), @"spec.placement.replicaScheduling.weightPreference.dynamicWeight is not supported by this release, and ignoring it could do harm: remove it to go on");
 }
 
 #[test]
 fn a_preference_that_its_type_does_not_use_is_no_gap() {
     let duplicated = "{replicaSchedulingType: Duplicated, replicaDivisionPreference: Aggregated, weightPreference: {dynamicWeight: AvailableReplicas}}";
-    assert_eq!(not_built_in_propagation(&spec(&format!("placement: {{replicaScheduling: {duplicated}}}"))), []);
+    assert_eq!(
+        not_built_in_propagation(&spec(&format!("placement: {{replicaScheduling: {duplicated}}}")), Gates::default()),
+        []
+    );
 }
 
 #[test]
@@ -555,7 +561,7 @@ proptest! {
     /// What holds a policy is exactly what the scheduler refuses: nothing slips between the two.
     #[test]
     fn the_scheduler_refuses_what_holds(spec in any_spec()) {
-        let held = !holding(&not_built_in_propagation(&spec)).is_empty();
+        let held = !holding(&not_built_in_propagation(&spec, Gates::default())).is_empty();
         let resource = serde_json::from_value(json!({"apiVersion": "v1", "kind": "Secret", "name": "a"})).unwrap();
         let binding = ResourceBindingSpec { resource, placement: Some(spec.placement), replicas: 1, ..Default::default() };
         let unit = Unit::from_binding(&binding, None).unwrap();

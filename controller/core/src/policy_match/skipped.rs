@@ -88,6 +88,8 @@ pub enum Ignored {
     SkippedNamespace,
     /// Its kind is on the list of skipped ones.
     SkippedKind,
+    /// Each API server writes its own.
+    OfApiServer,
 }
 
 impl fmt::Display for Ignored {
@@ -97,7 +99,18 @@ impl fmt::Display for Ignored {
             Self::ReservedNamespace => f.write_str("its namespace is reserved for the federation"),
             Self::SkippedNamespace => f.write_str("its namespace is never propagated"),
             Self::SkippedKind => f.write_str("its kind is never propagated"),
+            Self::OfApiServer => f.write_str("each API server writes its own"),
         }
+    }
+}
+
+impl TemplateFacts {
+    /// `kube-system/extension-apiserver-authentication`: with which certificates an API server is reached. Also where the
+    /// namespace is not skipped.
+    fn is_written_by_the_api_server(&self) -> bool {
+        self.kind == "ConfigMap"
+            && self.namespace.as_deref() == Some("kube-system")
+            && self.name == "extension-apiserver-authentication"
     }
 }
 
@@ -117,6 +130,9 @@ impl Skipped {
         // A Namespace object is its namespace.
         if template.api_version == "v1" && template.kind == "Namespace" {
             self.check_namespace(&template.name)?;
+        }
+        if template.is_written_by_the_api_server() {
+            return Err(Ignored::OfApiServer);
         }
         match template.labels.get(labels::CLAIMED_BY) {
             Some(controller) if !controller.is_empty() => Err(Ignored::ClaimedBy { controller: controller.clone() }),

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+mod wake;
+
 use pando_api::policy::{ClusterPropagationPolicy, PropagationPolicy};
 use proptest::prelude::*;
 
@@ -52,6 +54,12 @@ fn policy(text: &str, priority: i32, selectors: &[&str]) -> Policy {
     let selectors = selectors.join(", ");
     let spec = format!("{{priority: {priority}, resourceSelectors: [{selectors}], placement: {{}}}}");
     Policy { reference: reference(text), spec, is_deleting: false }
+}
+
+/// The same with `preemption: Always`.
+fn preempting(policy: Policy) -> Policy {
+    let spec = policy.spec.replacen('{', "{preemption: Always, ", 1);
+    Policy { spec, ..policy }
 }
 
 /// The claim by these policies, through their API objects.
@@ -118,6 +126,7 @@ fn selectors_select_by_kind_namespace_name_and_labels() {
             policy: reference(policy),
             selectors: &object.resource_selectors,
             priority: 0,
+            preempts: false,
             is_deleting: false,
         };
         assert_eq!(facts("cpp c").selects(&web()), expected, "{selector}");
@@ -171,6 +180,92 @@ fn a_claim_stands_against_better_policies() {
     let strong = policy("pp default/strong", 100, &[BY_NAME]);
     let template = claimed(web(), &weak.reference);
     assert_eq!(claim_of(&template, &[strong, weak.clone()]), Claim::Keep(weak.reference));
+}
+
+/// Owner, rivals, and who has the template afterwards.
+#[test]
+fn a_policy_that_preempts_takes_what_it_names_from_whom_it_outranks() {
+    let always = |text: &str, priority| preempting(policy(text, priority, &[BY_NAME]));
+    let never = |text: &str, priority| policy(text, priority, &[BY_NAME]);
+    let rows: &[(Policy, &[Policy], &str)] = &[
+        // within a class the explicit priority decides, and it has to be higher
+        (never("pp default/o", 1), &[always("pp default/a", 2)], "pp default/a"),
+        (never("pp default/o", 1), &[always("pp default/a", 1)], "pp default/o"),
+        (never("pp default/o", 1), &[always("pp default/a", 0)], "pp default/o"),
+        (never("cpp o", 1), &[always("cpp a", 2)], "cpp a"),
+        (never("cpp o", 1), &[always("cpp a", 1)], "cpp o"),
+        // a more specific selector is no reason to take something away, nor is a name that sorts first
+        (policy("pp default/o", 1, &[BY_KIND]), &[always("pp default/a", 1)], "pp default/o"),
+        // a namespaced policy outranks any cluster policy, never the other way round
+        (never("cpp o", 100), &[always("pp default/a", -100)], "pp default/a"),
+        (never("pp default/o", -100), &[always("cpp a", 100)], "pp default/o"),
+        // the best of several, whether or not it is the best at claiming
+        (never("pp default/o", 0), &[always("pp default/a", 1), always("pp default/b", 2)], "pp default/b"),
+        (never("cpp o", 0), &[always("cpp a", 9), always("pp default/b", -1)], "pp default/b"),
+        (never("pp default/o", 0), &[always("pp default/a", 1), never("pp default/b", 2)], "pp default/a"),
+        (never("cpp o", 0), &[always("cpp a", 1), never("pp default/b", 0)], "cpp a"),
+        // the owner's own preemption defends nothing
+        (always("pp default/o", 1), &[always("pp default/a", 2)], "pp default/a"),
+        (always("pp default/o", 1), &[never("pp default/a", 2)], "pp default/o"),
+        // another namespace, on its way out, or for another template
+        (never("pp default/o", 0), &[always("pp other/a", 9)], "pp default/o"),
+        (never("pp default/o", 0), &[Policy { is_deleting: true, ..always("pp default/a", 9) }], "pp default/o"),
+    ];
+    for (owner, rivals, winner) in rows {
+        let policies = [rivals, std::slice::from_ref(owner)].concat();
+        let expected = match reference(winner) {
+            winner if winner == owner.reference => Claim::Keep(winner),
+            by => Claim::Preempt { by, from: owner.reference.clone() },
+        };
+        assert_eq!(claim_of(&claimed(web(), &owner.reference), &policies), expected, "{owner:?} against {rivals:?}");
+    }
+}
+
+#[test]
+fn an_invalid_policy_preempts_nobody() {
+    let owner = policy("pp default/o", 0, &[BY_NAME]);
+    let template = claimed(web(), &owner.reference);
+    for selectors in [&[BY_KIND][..], &[BY_LABEL], &[BY_NAME, BY_KIND]] {
+        let greedy = preempting(policy("pp default/a", 9, selectors));
+        assert_eq!(
+            claim_of(&template, &[owner.clone(), greedy]),
+            Claim::Keep(owner.reference.clone()),
+            "{selectors:?}"
+        );
+    }
+    let mut contradictory = preempting(policy("pp default/a", 9, &[BY_NAME]));
+    contradictory.spec = contradictory
+        .spec
+        .replace("placement: {}", "placement: {clusterAffinity: {}, clusterAffinities: [{affinityName: a}]}");
+    assert_eq!(claim_of(&template, &[owner.clone(), contradictory]), Claim::Keep(owner.reference));
+}
+
+#[test]
+fn a_policy_that_would_be_held_preempts_nobody() {
+    let owner = policy("pp default/o", 0, &[BY_NAME]);
+    let template = claimed(web(), &owner.reference);
+    for placement in [
+        "{spreadConstraints: [{spreadByField: cluster, maxGroups: 1}]}",
+        "{replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Aggregated}}",
+        "{replicaScheduling: {replicaSchedulingType: Divided, replicaDivisionPreference: Weighted, weightPreference: {dynamicWeight: AvailableReplicas}}}",
+    ] {
+        let mut greedy = preempting(policy("pp default/a", 9, &[BY_NAME]));
+        greedy.spec = greedy.spec.replace("placement: {}", &format!("placement: {placement}"));
+        let claim = claim_of(&template, &[owner.clone(), greedy]);
+        assert_eq!(claim, Claim::Keep(owner.reference.clone()), "{placement}");
+    }
+}
+
+/// Nobody has to look for the policies between the old and the new priority: the template that is looked at again does.
+#[test]
+fn lowering_a_priority_lets_those_above_it_preempt() {
+    let owner = |priority| policy("pp default/o", priority, &[BY_KIND]);
+    let rival = preempting(policy("pp default/a", 5, &[BY_NAME]));
+    let template = claimed(web(), &reference("pp default/o"));
+    for (priority, is_kept) in [(10, true), (5, true), (4, false)] {
+        let claim = claim_of(&template, &[owner(priority), rival.clone()]);
+        assert_eq!(matches!(claim, Claim::Keep(_)), is_kept, "{claim}");
+    }
 }
 
 #[test]
@@ -241,6 +336,9 @@ fn what_is_skipped_can_be_configured() {
     for namespace in ["team-a", "team-b", "scratch"] {
         assert_eq!(check("apps/v1", namespace), Err(Ignored::SkippedNamespace), "{namespace}");
     }
+    let mut own = TemplateFacts { api_version: "v1".into(), kind: "ConfigMap".into(), ..web() };
+    (own.namespace, own.name) = (Some("kube-system".to_owned()), "extension-apiserver-authentication".to_owned());
+    assert_eq!(skipped.check(&own), Err(Ignored::OfApiServer), "whatever is configured");
     for namespace in ["team-ab", "my-scratch", "scratch-2", "kube-system"] {
         assert_eq!(check("apps/v1", namespace), Ok(()), "a pattern matches whole names: {namespace}");
     }
@@ -270,6 +368,10 @@ fn a_claim_explains_itself() {
         claim_of(&web(), std::slice::from_ref(&owner)),
         claim_of(&claimed(web(), &owner.reference), std::slice::from_ref(&owner)),
         claim_of(&claimed(web(), &owner.reference), &[other]),
+        claim_of(
+            &claimed(web(), &owner.reference),
+            &[owner.clone(), preempting(policy("pp default/a", 1, &[BY_NAME]))],
+        ),
         claim_of(&claimed(web(), &owner.reference), &[]),
         claim_of(&foreign, &[owner]),
         claim_of(&TemplateFacts { namespace: Some("kube-system".to_owned()), ..web() }, &[]),
@@ -281,6 +383,7 @@ fn a_claim_explains_itself() {
     taken by PropagationPolicy default/owner
     kept by PropagationPolicy default/owner
     taken by ClusterPropagationPolicy other: PropagationPolicy default/owner selects it no longer
+    taken by PropagationPolicy default/a: it preempts PropagationPolicy default/owner
     released: PropagationPolicy default/owner selects it no longer, and no other policy does
     ignored: label resourcetemplate.karmada.io/claimed-by says that mcs owns it
     ignored: its namespace is never propagated
@@ -343,8 +446,12 @@ fn a_lazy_policy_waits_for_the_template() {
 fn any_policy() -> impl Strategy<Value = Policy> {
     let who = prop::sample::select(vec!["pp default/a", "pp default/b", "pp other/c", "cpp a", "cpp b", "cpp c"]);
     let what = prop::sample::select(vec![BY_KIND, BY_LABEL, BY_NAME, "{apiVersion: v1, kind: ConfigMap}"]);
-    (who, what, -1..2i32, prop::bool::weighted(0.1))
-        .prop_map(|(who, what, priority, is_deleting)| Policy { is_deleting, ..policy(who, priority, &[what]) })
+    (who, what, -1..2i32, prop::bool::weighted(0.1), any::<bool>()).prop_map(
+        |(who, what, priority, is_deleting, always)| {
+            let policy = policy(who, priority, &[what]);
+            Policy { is_deleting, ..if always { preempting(policy) } else { policy } }
+        },
+    )
 }
 
 /// Policies with distinct names.
@@ -366,7 +473,14 @@ proptest! {
 
     #[test]
     fn a_taken_template_is_kept_next_time(policies in any_policies()) {
-        if let Claim::Take { by, .. } = claim_of(&web(), &policies) {
+        if let Claim::Take { by, .. } | Claim::Preempt { by, .. } = claim_of(&web(), &policies) {
+            prop_assert_eq!(claim_of(&claimed(web(), &by), &policies), Claim::Keep(by));
+        }
+    }
+
+    #[test]
+    fn a_template_is_preempted_once(policies in any_policies(), owner in any_policy()) {
+        if let Claim::Preempt { by, .. } = claim_of(&claimed(web(), &owner.reference), &policies) {
             prop_assert_eq!(claim_of(&claimed(web(), &by), &policies), Claim::Keep(by));
         }
     }
@@ -400,7 +514,9 @@ fn any_event() -> impl Strategy<Value = Event> {
 /// Carries a claim out, as the controller does. `true` when something was written.
 fn carry_out(template: &mut TemplateFacts, claim: &Claim) -> bool {
     let marks = match claim {
-        Claim::Keep(policy) | Claim::Take { by: policy, .. } => Marks::of(policy, policy.name()),
+        Claim::Keep(policy) | Claim::Take { by: policy, .. } | Claim::Preempt { by: policy, .. } => {
+            Marks::of(policy, policy.name())
+        }
         Claim::Release(_) => Marks::none(),
         Claim::Ignore(_) | Claim::Waiting => return false,
     };
@@ -432,7 +548,7 @@ proptest! {
             prop_assert!(!carry_out(&mut template, &again), "{claim}, then {again}");
 
             let owner = match claim {
-                Claim::Keep(policy) | Claim::Take { by: policy, .. } => Some(policy),
+                Claim::Keep(policy) | Claim::Take { by: policy, .. } | Claim::Preempt { by: policy, .. } => Some(policy),
                 Claim::Ignore(_) | Claim::Release(_) | Claim::Waiting => None,
             };
             prop_assert_eq!(template.claimed_by(), owner, "after {:?}", event);
