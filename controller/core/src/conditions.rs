@@ -73,6 +73,11 @@ pub fn set(conditions: &mut Vec<Condition>, verdict: Verdict, now: &Time) -> boo
     changed
 }
 
+/// Takes the condition of a type away.
+pub fn remove(conditions: &mut Vec<Condition>, type_: &str) {
+    conditions.retain(|condition| condition.type_ != type_);
+}
+
 /// The condition of a type.
 pub fn find<'c>(conditions: &'c [Condition], type_: &str) -> Option<&'c Condition> {
     conditions.iter().find(|condition| condition.type_ == type_)
@@ -152,6 +157,14 @@ mod tests {
         assert!(set(&mut conditions, verdict(1), &at(1)));
         assert!(set(&mut conditions, verdict(2), &at(2)));
         assert_eq!((conditions[0].observed_generation, &conditions[0].last_transition_time), (Some(2), &at(1)));
+    }
+
+    #[test]
+    fn a_condition_is_taken_away_by_its_type() {
+        let mut conditions = applied();
+        remove(&mut conditions, "Other");
+        remove(&mut conditions, "Unheard");
+        assert_eq!(conditions, &applied()[1..]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pando_api::conditions::{SCHEDULED, SCHEDULED_MESSAGE, SUCCESS, TRUE};
-use pando_api::work::{ResourceBinding, ResourceBindingStatus};
+use pando_api::work::{Binding, ResourceBindingStatus};
 
 use crate::conditions::{self, Verdict};
 use crate::detect::Scheduling;
@@ -14,7 +14,7 @@ use crate::detect::Scheduling;
 /// has no time.
 pub fn scheduled(
     status: &mut ResourceBindingStatus,
-    binding: &ResourceBinding,
+    binding: &Binding,
     outcome: Option<&Scheduling>,
     at: Option<Time>,
     now: &Time,
@@ -49,7 +49,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-    use pando_api::work::{ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, TargetCluster};
+    use pando_api::work::{Binding, ResourceBindingSpec, ResourceBindingStatus, TargetCluster};
 
     use super::scheduled;
     use crate::detect::Scheduling;
@@ -62,10 +62,10 @@ mod tests {
         Scheduling::Placed { changed, targets: 1, affinity: None }
     }
 
-    fn binding(generation: i64) -> ResourceBinding {
+    fn binding(generation: i64) -> Binding {
         let target = TargetCluster { name: "bj".to_owned(), replicas: 1, ..TargetCluster::default() };
         let spec = ResourceBindingSpec { clusters: vec![target], ..ResourceBindingSpec::default() };
-        let mut binding = ResourceBinding::new("web-deployment", spec);
+        let mut binding = Binding::new("web-deployment", spec);
         binding.metadata.generation = Some(generation);
         binding
     }

@@ -3,12 +3,17 @@
 use std::sync::Arc;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
-use pando_api::work::{ResourceBinding, ResourceBindingStatus, ResourceHealth, Work, WorkStatus};
+use pando_api::work::{Binding, ResourceBindingStatus, ResourceHealth, Work, WorkStatus};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::{manifest::Identity, render::Binding};
+use crate::manifest::{Identity, Manifest};
+
+mod freshness;
+mod incremental;
+mod servers;
+mod size;
 
 fn at(second: i64) -> Time {
     Time(Timestamp::from_second(second).unwrap())
@@ -145,6 +150,9 @@ fn work(cluster: &str, status: Option<WorkStatus>) -> Arc<Work> {
     let mut work = Work::default();
     work.metadata.namespace = Some(format!("karmada-es-{cluster}"));
     work.metadata.name = Some("web-1".to_owned());
+    work.metadata.uid = Some(format!("w-{cluster}"));
+    work.metadata.resource_version = Some("1".to_owned());
+    work.metadata.creation_timestamp = Some(at(3));
     work.status = status;
     Arc::new(work)
 }
@@ -157,7 +165,7 @@ fn failing(cluster: &str) -> Arc<Work> {
     work(cluster, Some(work_status(None, &Dispatch::Tried(vec![Err("forbidden".to_owned())]), None, &at(7))))
 }
 
-fn bound(clusters: &[&str]) -> ResourceBinding {
+fn bound(clusters: &[&str]) -> Binding {
     let targets = clusters.iter().map(|name| json!({"name": name, "replicas": 5})).collect::<Vec<_>>();
     serde_json::from_value(json!({
         "apiVersion": "work.karmada.io/v1alpha2", "kind": "ResourceBinding",
@@ -167,14 +175,58 @@ fn bound(clusters: &[&str]) -> ResourceBinding {
     .unwrap()
 }
 
+/// As this function's callers see it: the whole status, made without any memory.
 fn status_of(
     clusters: &[&str],
     works: &[Arc<Work>],
     previous: Option<&ResourceBindingStatus>,
     now: i64,
 ) -> ResourceBindingStatus {
-    let binding = bound(clusters);
-    binding_status(&Binding::namespaced(&binding).unwrap(), works, previous, &at(now))
+    let mut binding = bound(clusters);
+    binding.status = previous.cloned();
+    folded(&mut Memory::default(), &binding, works, &|_| Reading::Current, now)
+}
+
+fn folded(
+    memory: &mut Memory,
+    binding: &Binding,
+    works: &[Arc<Work>],
+    reading: &dyn Fn(&str) -> Reading,
+    now: i64,
+) -> ResourceBindingStatus {
+    let folded = fold(memory, &Sources { binding, works, reading, in_doubt: &|_| false }, &at(now));
+    let items = folded.items(binding).to_vec();
+    ResourceBindingStatus { aggregated_status: items, ..folded.head }
+}
+
+/// The template's whole next status; `None` when nothing is to be written.
+fn template_of(object: &Value, items: &[pando_api::work::AggregatedStatusItem]) -> Option<Value> {
+    let targets: Vec<_> = items.iter().map(|item| item.cluster_name.as_str()).collect();
+    next_template(&mut Memory::default(), object, items, &targets)
+}
+
+fn next_template(
+    memory: &mut Memory,
+    object: &Value,
+    items: &[pando_api::work::AggregatedStatusItem],
+    targets: &[&str],
+) -> Option<Value> {
+    let status = object.get("status").map(|status| EmbeddedObject::from_value(status).unwrap());
+    let manifest = Manifest::from_value(object.clone()).unwrap();
+    let (content, content_hash) = (manifest.to_bytes(), manifest.hash());
+    let template = Template {
+        api_version: manifest.api_version(),
+        kind: manifest.kind(),
+        uid: "u-1",
+        generation: object["metadata"]["generation"].as_i64().unwrap_or_default(),
+        content: &content,
+        content_hash: &content_hash,
+        status: status.as_ref(),
+    };
+    let patch = template_status(memory, &template, items, targets).unwrap()?;
+    let mut next = object.get("status").cloned().unwrap_or(Value::Null);
+    json_patch::merge(&mut next, &patch);
+    Some(next)
 }
 
 fn summary(status: &ResourceBindingStatus) -> String {
@@ -213,11 +265,49 @@ mod bindings {
     }
 
     #[test]
+    fn an_edit_that_a_member_refuses_does_not_hide_what_runs_there() {
+        let running = work_status(None, &applied(), Some(&looked_at(5)), &at(7));
+        let refused = work_status(Some(&running), &Dispatch::Tried(vec![Err("forbidden".to_owned())]), None, &at(8));
+        let status = status_of(&["bj"], &[work("bj", Some(refused))], None, 9);
+        insta::assert_snapshot!(summary(&status), @r"
+        bj applied=false Unknown Failed to apply all manifests (0/1): forbidden
+        FullyApplied=False FullyAppliedFailed
+        ");
+        let bj: Value = status.aggregated_status[0].status.as_ref().unwrap().parse().unwrap();
+        assert_eq!(bj["readyReplicas"], 5);
+    }
+
+    #[test]
     fn a_work_without_an_answer_is_not_applied_and_a_missing_one_not_listed() {
         let status = status_of(&["bj", "sh"], &[work("bj", None)], None, 9);
         insta::assert_snapshot!(summary(&status), @r"
         bj applied=false Unknown
         FullyApplied=False FullyAppliedFailed
+        ");
+    }
+
+    #[test]
+    fn health_is_unknown_until_the_member_has_shown_the_object() {
+        let status = status_of(&["bj"], &[work("bj", Some(work_status(None, &applied(), None, &at(7))))], None, 9);
+        insta::assert_snapshot!(summary(&status), @r"
+        bj applied=true Unknown
+        FullyApplied=True FullyAppliedSuccess
+        ");
+    }
+
+    #[test]
+    fn clusters_of_bindings_that_need_it_are_targets_too() {
+        let mut binding = bound(&["bj"]);
+        binding.spec.required_by = serde_json::from_value(json!([
+            {"namespace": "prod", "name": "api-deployment", "clusters": [{"name": "sh"}, {"name": "bj"}]},
+        ]))
+        .unwrap();
+        let works = [working("sh", 5), working("bj", 5), working("sz", 5)];
+        let status = folded(&mut Memory::default(), &binding, &works, &|_| Reading::Current, 9);
+        insta::assert_snapshot!(summary(&status), @r"
+        bj applied=true Healthy
+        sh applied=true Healthy
+        FullyApplied=True FullyAppliedSuccess
         ");
     }
 
@@ -292,39 +382,65 @@ mod templates {
     #[test]
     fn the_template_shows_all_its_replicas() {
         let status = status_of(&["bj", "sh"], &[working("bj", 5), working("sh", 5)], None, 9);
-        let next = template_status(&template(json!({})), &status.aggregated_status).unwrap();
+        let next = template_of(&template(json!({})), &status.aggregated_status).unwrap();
         assert_eq!(
             next,
             json!({
                 "observedGeneration": 3, "replicas": 10, "readyReplicas": 10, "updatedReplicas": 10, "availableReplicas": 10,
             })
         );
-        assert_eq!(template_status(&template(next), &status.aggregated_status), None, "written once");
+        assert_eq!(template_of(&template(next), &status.aggregated_status), None, "written once");
     }
 
     #[test]
     fn what_a_server_adds_or_leaves_out_is_no_change() {
         let status = status_of(&["bj"], &[failing("bj")], None, 9);
-        assert_eq!(
-            template_status(&template(json!({"replicas": 0, "conditions": []})), &status.aggregated_status),
-            None
-        );
+        assert_eq!(template_of(&template(json!({"replicas": 0, "conditions": []})), &status.aggregated_status), None);
         let service = json!({
             "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"}, "spec": {"type": "LoadBalancer"}, "status": {"loadBalancer": {}},
         });
-        assert_eq!(template_status(&service, &[]), None);
+        assert_eq!(template_of(&service, &[]), None);
     }
 
     #[test]
     fn a_failing_member_keeps_the_generation_unobserved() {
         let status = status_of(&["bj", "sh"], &[working("bj", 5), failing("sh")], None, 9);
-        let next = template_status(&template(json!({"observedGeneration": 2})), &status.aggregated_status).unwrap();
+        let next = template_of(&template(json!({"observedGeneration": 2})), &status.aggregated_status).unwrap();
         assert_eq!((&next["observedGeneration"], &next["readyReplicas"]), (&json!(2), &json!(5)));
+    }
+
+    #[test]
+    fn a_target_that_has_no_work_has_not_answered() {
+        let items = status_of(&["bj"], &[working("bj", 5)], None, 9).aggregated_status;
+        let memory = &mut Memory::default();
+        let mut object = template(json!({"observedGeneration": 2}));
+        let status = next_template(memory, &object, &items, &["bj", "sh"]).unwrap();
+        assert_eq!((&status["observedGeneration"], &status["readyReplicas"]), (&json!(2), &json!(5)));
+        object["status"] = status;
+        assert_eq!(next_template(memory, &object, &items, &["bj", "sh"]), None);
+        let status = next_template(memory, &object, &items, &["bj"]).unwrap();
+        assert_eq!(status["observedGeneration"], 3, "sh is no target any more");
+    }
+
+    #[test]
+    fn a_job_is_not_complete_before_every_target_is() {
+        let (job, live) = crate::interpreter::real::pair("job");
+        let mut item = status_of(&["bj"], &[working("bj", 5)], None, 9).aggregated_status.remove(0);
+        let report = crate::interpreter::reflect_status(&live).unwrap();
+        item.status = Some(EmbeddedObject::from_value(&report).unwrap());
+        let types = |targets: &[&str]| {
+            let mut job = job.clone();
+            job["status"] = Value::Null;
+            let status = next_template(&mut Memory::default(), &job, std::slice::from_ref(&item), targets).unwrap();
+            status["conditions"].as_array().map(|conditions| conditions.len())
+        };
+        assert_eq!(types(&["bj", "sh"]), None, "the share of sh has not run");
+        assert_eq!(types(&["bj"]), Some(2));
     }
 
     #[test]
     fn kinds_without_aggregation_are_left_alone() {
         let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}});
-        assert_eq!(template_status(&map, &[]), None);
+        assert_eq!(template_of(&map, &[]), None);
     }
 }

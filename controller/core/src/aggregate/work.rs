@@ -4,7 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use pando_api::{
     conditions::{
         APPLIED, APPLIED_FAILED, APPLIED_SUCCESSFUL, APPLIED_SUCCESSFUL_MESSAGE, DISPATCHING, DISPATCHING_MESSAGE,
-        DISPATCHING_REASON, SUSPEND_DISPATCHING, SUSPEND_DISPATCHING_MESSAGE, applied_failed_message,
+        DISPATCHING_REASON, STATUS_COMPLETE, STATUS_TOO_LARGE, SUSPEND_DISPATCHING, SUSPEND_DISPATCHING_MESSAGE,
+        applied_failed_message,
     },
     raw::EmbeddedObject,
     work::{ManifestStatus, ResourceHealth, ResourceIdentifier, WorkStatus},
@@ -17,6 +18,10 @@ use crate::{
     interpreter,
     manifest::Identity,
 };
+
+/// A status of more bytes than this does not travel to the hub: the Work may have
+/// [`MAX_WORK_BYTES`](crate::render::MAX_WORK_BYTES) already, and etcd refuses an object of 1.5 MiB.
+pub const MAX_STATUS_BYTES: usize = 64 * 1024;
 
 /// What execution did with a Work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,7 +54,7 @@ impl LiveManifest {
     }
 }
 
-/// The Work's next status. `live` is `None` when the objects were not looked at, and lists those that are there
+/// The Work's next status. A status above [`MAX_STATUS_BYTES`] is left out, which a condition says. `live` is `None` when the objects were not looked at, and lists those that are there
 /// otherwise.
 pub fn work_status(
     previous: Option<&WorkStatus>,
@@ -63,9 +68,28 @@ pub fn work_status(
     }
     if let Some(live) = live {
         let previous = std::mem::take(&mut status.manifest_statuses);
-        status.manifest_statuses = live.iter().map(|manifest| manifest_status(manifest, &previous)).collect();
+        let reported = live.iter().map(|manifest| (manifest, manifest_status(manifest, &previous)));
+        let mut left_out = Vec::new();
+        for (manifest, mut reported) in reported {
+            if reported.status.as_ref().is_some_and(|status| status.get().len() > MAX_STATUS_BYTES) {
+                reported.status = None;
+                left_out.push(manifest.identity.to_string());
+            }
+            status.manifest_statuses.push(reported);
+        }
+        if left_out.is_empty() {
+            conditions::remove(&mut status.conditions, STATUS_COMPLETE);
+        } else {
+            conditions::set(&mut status.conditions, incomplete(&left_out), now);
+        }
     }
     status
+}
+
+fn incomplete(objects: &[String]) -> Verdict {
+    let objects = objects.join(", ");
+    let message = format!("the status of {objects} has more than {MAX_STATUS_BYTES} bytes and is left out");
+    Verdict::fails(STATUS_COMPLETE, STATUS_TOO_LARGE, message)
 }
 
 fn verdicts(dispatch: &Dispatch) -> Vec<Verdict> {
