@@ -34,6 +34,14 @@ pub const FULLY_APPLIED_SUCCESS_MESSAGE: &str = "All works have been successfull
 /// Message of [`FULLY_APPLIED_FAILED`].
 pub const FULLY_APPLIED_FAILED_MESSAGE: &str = "Failed to apply all works, see status.aggregatedStatus for details";
 
+/// Binding and Work, ours: the status is as new as the members' last word. Present only while it is False.
+pub const STATUS_FRESH: &str = "StatusFresh";
+/// Ours. [`STATUS_FRESH`] of a binding is false: a member, or the kind there, is not read; the message says which and since
+/// when.
+pub const CLUSTER_NOT_READ: &str = "ClusterNotRead";
+/// Ours. [`STATUS_FRESH`] of a Work is false: the member answers, but objects of the kind cannot be followed.
+pub const KIND_NOT_READ: &str = "KindNotRead";
+
 /// Work: its manifest is in the member as wanted.
 pub const APPLIED: &str = "Applied";
 /// [`APPLIED`] is true.
@@ -60,6 +68,16 @@ pub const SUSPEND_DISPATCHING: &str = "SuspendDispatching";
 pub const DISPATCHING_MESSAGE: &str = "Work is being dispatched to member clusters.";
 /// Message of [`SUSPEND_DISPATCHING`].
 pub const SUSPEND_DISPATCHING_MESSAGE: &str = "Work dispatching is in a suspended state.";
+
+/// Work, ours: the status of every object is there. Present only while it is False.
+pub const STATUS_COMPLETE: &str = "StatusComplete";
+/// Ours. [`STATUS_COMPLETE`] is false: a status is too large to be kept on the hub; the message says whose.
+pub const STATUS_TOO_LARGE: &str = "StatusTooLarge";
+
+/// Work, ours: it is being deleted, and something of it stays in the member; the message says what, and what holds it.
+pub const DELETION_BLOCKED: &str = "DeletionBlocked";
+/// [`DELETION_BLOCKED`] is true.
+pub const OBJECT_REMAINS: &str = "ObjectRemains";
 
 /// Work: declared by Karmada, written by nobody.
 pub const PROGRESSING: &str = "Progressing";
@@ -101,6 +119,11 @@ pub const API_ENABLEMENTS_EMPTY: &str = "Empty";
 /// Cluster: service names resolve inside the member (written by a node agent).
 pub const SERVICE_DOMAIN_NAME_RESOLUTION_READY: &str = "ServiceDomainNameResolutionReady";
 
+/// Cluster, ours: False while the member cannot be worked with; the message says why. Unlike [`READY`] it follows at once and
+/// moves nothing. It is not there while all is well.
+pub const CONNECTED: &str = "Connected";
+/// [`CONNECTED`] is false.
+pub const LINK_LOST: &str = "LinkLost";
 /// Cluster, ours: the cluster is being removed; the message says what is still there.
 pub const DETACHING: &str = "Detaching";
 

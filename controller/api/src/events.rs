@@ -117,3 +117,9 @@ pub const OBJECT_CONTESTED: &str = "ObjectContested";
 pub const OBJECT_KEPT: &str = "ObjectKept";
 /// Ours: an object sets a field that is not acted on yet. The message names the field.
 pub const FIELD_NOT_SUPPORTED: &str = "FieldNotSupported";
+/// Ours, policy: it selects a kind that the hub does not serve, or not in the way that propagation needs.
+pub const KIND_NOT_SERVED: &str = "KindNotServed";
+/// Ours, policy: it selects a kind that such a policy never selects.
+pub const KIND_NOT_SELECTABLE: &str = "KindNotSelectable";
+/// Ours, policy: the hub serves a kind that it selects, and does not let the controller list or watch it.
+pub const KIND_NOT_READABLE: &str = "KindNotReadable";

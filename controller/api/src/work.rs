@@ -6,9 +6,9 @@ mod requirements;
 mod work;
 
 pub use binding::{
-    AggregatedStatusItem, BindingSnapshot, ClusterResourceBinding, GracefulEvictionTask, ObjectReference,
-    ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, ResourceHealth, SchedulePriority, Suspension,
-    TargetCluster, TargetComponent, WorkloadAffinityGroups,
+    AggregatedStatusItem, BINDING_API_VERSION, Binding, BindingSnapshot, ClusterResourceBinding, GracefulEvictionTask,
+    ObjectReference, ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, ResourceHealth, SchedulePriority,
+    Suspension, TargetCluster, TargetComponent, WorkloadAffinityGroups,
 };
 pub use requirements::{Component, NodeClaim, ReplicaRequirements};
 pub use work::{ManifestStatus, ResourceIdentifier, Work, WorkSpec, WorkStatus, WorkloadTemplate};

@@ -15,10 +15,11 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use pando_api::policy::{ActivationPreference, ClusterPropagationPolicy, PropagationPolicy, PropagationSpec};
-use pando_api::work::{ObjectReference, ResourceBinding, ResourceBindingSpec, Suspension as BindingSuspension};
-use pando_api::{annotations, conditions, events, finalizers, labels, names};
+use pando_api::work::{Binding, ObjectReference, ResourceBindingSpec, Suspension as BindingSuspension};
+use pando_api::{annotations, conditions, events, labels, names};
 use serde_json::{Value, json};
 
+use crate::gates::Gates;
 use crate::interpreter;
 use crate::manifest::Manifest;
 use crate::merge_patch;
@@ -47,11 +48,13 @@ pub struct Observed<'a> {
     /// Whether the binding was held when it was last decided on.
     pub is_held: bool,
     /// The binding of its name, if there is one.
-    pub binding: Option<&'a ResourceBinding>,
+    pub binding: Option<&'a Binding>,
     /// The members.
     pub clusters: &'a Snapshot,
     /// What is never propagated.
     pub skipped: &'a Skipped,
+    /// What is turned on.
+    pub gates: Gates,
     /// Whether the template itself changed, or only the world around it.
     pub cause: Cause,
     /// The permanent id of a binding that has to be created. Drawn by the shell: core has no randomness.
@@ -78,7 +81,7 @@ pub enum BindingStep {
     #[default]
     Keep,
     /// There is none yet.
-    Create(Box<ResourceBinding>),
+    Create(Box<Binding>),
     /// This merge patch, which carries the resourceVersion it was computed from.
     Change(Value),
 }
@@ -139,8 +142,15 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
         return Plan::default(); // its binding follows by owner reference
     }
     let facts = TemplateFacts::of(observed.template.api_version(), observed.template.kind(), observed.meta);
-    let namespaced = observed.policies.iter().map(|policy| PolicyFacts::from(*policy));
-    let all = namespaced.chain(observed.cluster_policies.iter().map(|policy| PolicyFacts::from(*policy)));
+    let namespaced = observed
+        .policies
+        .iter()
+        .map(|policy| may_preempt(observed, PolicyFacts::from(*policy), &policy.spec, observed.overrides));
+    let cluster_wide = observed
+        .cluster_policies
+        .iter()
+        .map(|policy| may_preempt(observed, PolicyFacts::from(*policy), &policy.spec, observed.cluster_overrides));
+    let all = namespaced.chain(cluster_wide);
     match policy_match::claim(&facts, all, observed.skipped) {
         Claim::Ignore(_) => Plan::default(),
         // Waiting may be half a release: the template's marks went, the binding's did not.
@@ -149,7 +159,33 @@ pub fn plan(observed: &Observed<'_>) -> Plan {
             Some(owner) => apply(observed, &owner),
             None => Plan::default(),
         },
+        Claim::Preempt { by, from } => match owner(observed, by) {
+            Some(owner) => preempt(observed, &owner, &from),
+            None => Plan::default(),
+        },
     }
+}
+
+/// A policy that waits for its overrides takes nothing yet: it would hold what another policy has working.
+fn may_preempt<'p>(
+    observed: &Observed<'_>,
+    facts: PolicyFacts<'p>,
+    spec: &PropagationSpec,
+    overrides: &BTreeSet<String>,
+) -> PolicyFacts<'p> {
+    let is_waiting = || spec.dependent_overrides.iter().any(|name| !overrides.contains(name));
+    let preempts = facts.preempts && observed.gates.policy_preemption && !is_waiting();
+    PolicyFacts { preempts, ..facts }
+}
+
+/// As [`apply`], and people are told who lost the template.
+fn preempt(observed: &Observed<'_>, owner: &Owner<'_>, from: &PolicyRef) -> Plan {
+    let mut plan = apply(observed, owner);
+    if plan.marks.is_some() {
+        let message = format!("{} has taken it from {from}, which it outranks", owner.policy);
+        plan.notices.push(Notice::normal(events::PREEMPT_POLICY_SUCCEED, message));
+    }
+    plan
 }
 
 /// The policy is gone: marks go, the binding and what runs in the members stay.
@@ -200,14 +236,14 @@ fn claim_by(observed: &Observed<'_>, owner: &Owner<'_>, id: &str, namespace: Opt
     if observed.binding.is_some() && !policy_match::applies_now(is_lazy, observed.cause) {
         return plan;
     }
-    let gaps = policy_check::not_built_in_propagation(&spec);
+    let gaps = policy_check::not_built_in_propagation(&spec, observed.gates);
     let overrides = if namespace.is_some() { observed.overrides } else { observed.cluster_overrides };
     let overrides = overrides.iter().map(String::as_str).collect();
     let missing = policy_check::missing_overrides(&spec, &overrides);
     let missing = missing.iter().map(|name| format!("override policy {name} of dependentOverrides does not exist yet"));
     let without_effect = gaps
         .iter()
-        .filter(|gap| gap.effect == Effect::Warn)
+        .filter(|gap| gap.effect != Effect::Hold)
         .map(|gap| Notice::warning(events::FIELD_NOT_SUPPORTED, format!("{}: {gap}", owner.policy)));
     let without_effect: Vec<_> = without_effect.collect();
     let held: Vec<_> = policy_check::holding(&gaps).iter().map(ToString::to_string).chain(missing).collect();
@@ -235,7 +271,7 @@ fn refuse(observed: &Observed<'_>, message: String) -> Plan {
 }
 
 /// Whether the binding's condition says so already: people were told when it was written, perhaps by an earlier process.
-fn is_said(binding: Option<&ResourceBinding>, message: &str) -> bool {
+fn is_said(binding: Option<&Binding>, message: &str) -> bool {
     let status = binding.and_then(|binding| binding.status.as_ref());
     let scheduled = status.and_then(|status| crate::conditions::find(&status.conditions, conditions::SCHEDULED));
     scheduled.is_some_and(|condition| condition.message == message)
@@ -243,17 +279,24 @@ fn is_said(binding: Option<&ResourceBinding>, message: &str) -> bool {
 
 /// A binding of our name that belongs to another template: a name collision, or the template was re-created and garbage
 /// collection has not taken the old binding yet. Its end wakes us.
-fn foreign_binding(observed: &Observed<'_>, binding: &ResourceBinding) -> Plan {
+fn foreign_binding(observed: &Observed<'_>, binding: &Binding) -> Plan {
     let resource = &binding.spec.resource;
     let is_older_self = is_same_object(resource, observed.template);
     if is_older_self {
         return Plan::default();
     }
+    let template = observed.template;
+    let why = if resource.kind == template.kind() && resource.name == template.name() {
+        format!("a template of the same kind and name in {} wants the same binding, and they", template.api_version())
+    } else {
+        "two templates whose kind and name differ only in spelling".to_owned()
+    };
     let message = format!(
-        "binding {} belongs to {} {}: two templates whose kind and name differ only in spelling cannot both be propagated; rename one",
+        "binding {} belongs to {} {} of {}: {why} cannot both be propagated; rename one",
         binding.metadata.name.as_deref().unwrap_or_default(),
         resource.kind,
         resource.name,
+        resource.api_version,
     );
     Plan { notices: vec![Notice::warning(events::APPLY_POLICY_FAILED, message)], ..Plan::default() }
 }
@@ -318,7 +361,7 @@ pub struct Placed {
 
 /// Chooses the clusters of a binding when they have to be chosen, and writes them into it.
 #[must_use]
-pub fn place(binding: &mut ResourceBinding, clusters: &Snapshot) -> Placed {
+pub fn place(binding: &mut Binding, clusters: &Snapshot) -> Placed {
     let marks = binding.metadata.labels.clone().unwrap_or_default();
     if scheduler::may_schedule(&binding.spec, &marks).is_err() {
         return Placed::default();
@@ -361,7 +404,7 @@ pub fn place(binding: &mut ResourceBinding, clusters: &Snapshot) -> Placed {
     }
 }
 
-fn record_placement(binding: &mut ResourceBinding) {
+fn record_placement(binding: &mut Binding) {
     let Some(placement) = &binding.spec.placement else { return };
     // Writing a placement as JSON cannot fail; if it could, the binding would only be scheduled once more.
     if let Ok(applied) = scheduler::applied_placement(placement) {
@@ -371,7 +414,7 @@ fn record_placement(binding: &mut ResourceBinding) {
 }
 
 /// The binding that the policy asks for; clusters and everything that others decide are taken over from the present one.
-fn desired(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks) -> ResourceBinding {
+fn desired(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks) -> Binding {
     let template = observed.template;
     let replicas = interpreter::replicas(template);
     let mut binding = observed.binding.cloned().unwrap_or_else(|| new_binding(observed));
@@ -403,26 +446,28 @@ fn desired(observed: &Observed<'_>, spec: &PropagationSpec, marks: &Marks) -> Re
         preserve_resources_on_deletion: spec.preserve_resources_on_deletion,
         ..binding.spec
     };
+    let id = Binding::permanent_id_label(binding.namespace().is_some());
     let labels = binding.metadata.labels.get_or_insert_default();
     // Somebody may have removed it; its Works are found by the binding's name until they carry the new one.
-    labels.entry(labels::BINDING_PERMANENT_ID.to_owned()).or_insert_with(|| observed.fresh_id.to_owned());
+    labels.entry(id.to_owned()).or_insert_with(|| observed.fresh_id.to_owned());
     marks.put_on(labels, binding.metadata.annotations.get_or_insert_default());
     binding
 }
 
-fn new_binding(observed: &Observed<'_>) -> ResourceBinding {
+fn new_binding(observed: &Observed<'_>) -> Binding {
     let template = observed.template;
     let name = names::binding_name(template.kind(), template.name());
-    let mut binding = ResourceBinding::new(&name, ResourceBindingSpec::default());
+    let mut binding = Binding::new(&name, ResourceBindingSpec::default());
     binding.metadata.namespace = observed.meta.namespace.clone();
     binding
 }
 
 /// What a binding cannot do without: the finalizer that cleans up its Works, and the template that owns it.
 fn complete(meta: &mut ObjectMeta, observed: &Observed<'_>) {
+    let finalizer = Binding::finalizer(observed.meta.namespace.is_some());
     let finalizers = meta.finalizers.get_or_insert_default();
-    if !finalizers.iter().any(|finalizer| finalizer == finalizers::BINDING) {
-        finalizers.push(finalizers::BINDING.to_owned());
+    if !finalizers.iter().any(|present| present == finalizer) {
+        finalizers.push(finalizer.to_owned());
     }
     if controller_of(meta).is_none() {
         meta.owner_references.get_or_insert_default().push(OwnerReference {
@@ -441,12 +486,17 @@ fn controller_of(meta: &ObjectMeta) -> Option<&OwnerReference> {
 }
 
 /// The merge patch from the present binding to the desired one. The template's resourceVersion is brought up to date
-/// only together with something else: nothing is decided by it, and every status write moves it.
+/// only together with something else: nothing is decided by it, and every status write moves it. What a replica needs
+/// stays as it is written while it means the same: Karmada writes other texts.
 #[must_use]
-pub fn change(present: &ResourceBinding, mut desired: ResourceBinding) -> Option<Value> {
+pub fn change(present: &Binding, mut desired: Binding) -> Option<Value> {
     let present_version = present.spec.resource.resource_version.clone();
     let resource_version = std::mem::replace(&mut desired.spec.resource.resource_version, present_version);
     desired.status = None;
+    let needs = &present.spec.replica_requirements;
+    if interpreter::same_requirements(needs.as_ref(), desired.spec.replica_requirements.as_ref()) {
+        desired.spec.replica_requirements.clone_from(needs);
+    }
     let (mut from, to) = (serde_json::to_value(present).ok()?, serde_json::to_value(&desired).ok()?);
     if let Value::Object(from) = &mut from {
         from.remove("status");
@@ -461,7 +511,7 @@ pub fn change(present: &ResourceBinding, mut desired: ResourceBinding) -> Option
 
 /// Whether a binding belongs to the template: by uid; or by name, when nobody owns it any more (its template was deleted
 /// with `--cascade=orphan` and made again).
-fn is_of_template(binding: &ResourceBinding, observed: &Observed<'_>) -> bool {
+fn is_of_template(binding: &Binding, observed: &Observed<'_>) -> bool {
     let resource = &binding.spec.resource;
     match controller_of(&binding.metadata) {
         Some(owner) => Some(&owner.uid) == observed.meta.uid.as_ref(),

@@ -1,8 +1,10 @@
 //! `ResourceBinding` and `ClusterResourceBinding`: one object and the clusters it goes to.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
+use kube_core::{ApiResource, DynamicResourceScope, Resource};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +19,7 @@ use crate::policy::{
 use crate::raw::EmbeddedObject;
 use crate::resource::custom_resource;
 use crate::words::words;
+use crate::{finalizers, labels};
 
 custom_resource! {
     /// A namespaced object, the clusters it goes to, and what became of it there. Made from a policy.
@@ -40,6 +43,113 @@ custom_resource! {
     }
     group: "work.karmada.io", version: "v1alpha2", plural: "clusterresourcebindings", short: ["crb"],
     columns: [SCHEDULED, FULLY_APPLIED, Column::AGE],
+}
+
+/// A binding of either scope, as the controllers use it: with a namespace it is a [`ResourceBinding`], without one a
+/// [`ClusterResourceBinding`]. The two differ in nothing but the names of a label, a finalizer and some annotations.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+pub struct Binding {
+    /// Name, labels, annotations and the other standard fields.
+    #[serde(default)]
+    pub metadata: ObjectMeta,
+    /// The object, the rules of its policy, and the chosen clusters.
+    pub spec: ResourceBindingSpec,
+    /// What was scheduled and what the clusters report.
+    #[serde(default)]
+    pub status: Option<ResourceBindingStatus>,
+}
+
+impl Binding {
+    /// A binding with a name and a spec and nothing else; of the cluster-wide kind until it has a namespace.
+    #[must_use]
+    pub fn new(name: &str, spec: ResourceBindingSpec) -> Self {
+        let mut binding = Self { spec, ..Self::default() };
+        binding.metadata.name = Some(name.to_owned());
+        binding
+    }
+
+    /// Its namespace; `None` for a ClusterResourceBinding.
+    #[must_use]
+    pub fn namespace(&self) -> Option<&str> {
+        self.metadata.namespace.as_deref().filter(|namespace| !namespace.is_empty())
+    }
+
+    /// Which of the two kinds it is.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        if self.namespace().is_some() { "ResourceBinding" } else { "ClusterResourceBinding" }
+    }
+
+    /// The label that holds the permanent id of a binding of this scope, on it and on its Works.
+    #[must_use]
+    pub const fn permanent_id_label(is_namespaced: bool) -> &'static str {
+        if is_namespaced { labels::BINDING_PERMANENT_ID } else { labels::CLUSTER_BINDING_PERMANENT_ID }
+    }
+
+    /// Its permanent id: the identity that its Works and member objects carry. `None` when the label is gone or empty.
+    #[must_use]
+    pub fn permanent_id(&self) -> Option<&str> {
+        let label = Self::permanent_id_label(self.namespace().is_some());
+        self.metadata.labels.as_ref()?.get(label).map(String::as_str).filter(|id| !id.is_empty())
+    }
+
+    /// The finalizer that keeps a binding of this scope until its Works are gone.
+    #[must_use]
+    pub const fn finalizer(is_namespaced: bool) -> &'static str {
+        if is_namespaced { finalizers::BINDING } else { finalizers::CLUSTER_BINDING }
+    }
+}
+
+/// The apiVersion of both kinds of bindings.
+pub const BINDING_API_VERSION: &str = "work.karmada.io/v1alpha2";
+
+impl Serialize for Binding {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        let mut object = serializer.serialize_struct("Binding", 5)?;
+        object.serialize_field("apiVersion", BINDING_API_VERSION)?;
+        object.serialize_field("kind", self.kind())?;
+        object.serialize_field("metadata", &self.metadata)?;
+        object.serialize_field("spec", &self.spec)?;
+        if let Some(status) = &self.status {
+            object.serialize_field("status", status)?;
+        }
+        object.end()
+    }
+}
+
+/// Which of the two kinds is meant says the [`ApiResource`].
+impl Resource for Binding {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(resource: &ApiResource) -> Cow<'_, str> {
+        resource.kind.as_str().into()
+    }
+
+    fn group(resource: &ApiResource) -> Cow<'_, str> {
+        resource.group.as_str().into()
+    }
+
+    fn version(resource: &ApiResource) -> Cow<'_, str> {
+        resource.version.as_str().into()
+    }
+
+    fn api_version(resource: &ApiResource) -> Cow<'_, str> {
+        resource.api_version.as_str().into()
+    }
+
+    fn plural(resource: &ApiResource) -> Cow<'_, str> {
+        resource.plural.as_str().into()
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.metadata
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.metadata
+    }
 }
 
 const SCHEDULED: Column = Column::text("SCHEDULED", ".status.conditions[?(@.type==\"Scheduled\")].status");

@@ -86,6 +86,21 @@ fn both_bindings_share_their_types() {
 }
 
 #[test]
+fn one_record_is_either_kind_by_its_namespace() {
+    let mut either: Binding = read(&binding());
+    assert_eq!(serde_json::to_value(&either).unwrap(), binding());
+    let ids = [
+        ("resourcebinding.karmada.io/permanent-id", "id"),
+        ("clusterresourcebinding.karmada.io/permanent-id", "wide-id"),
+    ];
+    either.metadata.labels = Some(ids.into_iter().map(|(label, id)| (label.to_owned(), id.to_owned())).collect());
+    assert_eq!((either.kind(), either.permanent_id()), ("ResourceBinding", Some("id")));
+    either.metadata.namespace = None;
+    assert_eq!((either.kind(), either.permanent_id()), ("ClusterResourceBinding", Some("wide-id")));
+    assert_eq!(serde_json::to_value(&either).unwrap()["kind"], "ClusterResourceBinding");
+}
+
+#[test]
 fn a_small_binding_is_written_small() {
     let resource =
         ObjectReference { api_version: "v1".into(), kind: "ConfigMap".into(), name: "c".into(), ..Default::default() };

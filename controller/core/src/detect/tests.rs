@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 
 use pando_api::cluster::Cluster;
-use pando_api::policy::PropagationPolicy;
-use pando_api::work::ResourceBinding;
+use pando_api::policy::{ClusterPropagationPolicy, PropagationPolicy};
+use pando_api::work::Binding;
 use pando_api::{conditions, labels};
 use serde_json::{Value, json};
 
 use super::{BindingStep, Observed, Plan, Scheduling, is_hold, plan};
 use crate::aggregate;
+use crate::gates::Gates;
 use crate::manifest::Manifest;
 use crate::policy_match::{Cause, Skipped};
 use crate::scheduler::Snapshot;
@@ -18,11 +19,13 @@ use crate::scheduler::Snapshot;
 struct World {
     template: Value,
     policies: Vec<PropagationPolicy>,
+    cluster_policies: Vec<ClusterPropagationPolicy>,
     overrides: BTreeSet<String>,
     cluster_overrides: BTreeSet<String>,
     is_held: bool,
+    gates: Gates,
     clusters: Vec<Cluster>,
-    binding: Option<ResourceBinding>,
+    binding: Option<Binding>,
     cause: Cause,
 }
 
@@ -69,9 +72,11 @@ impl World {
                 "spec": {"replicas": replicas, "template": {"spec": {"containers": [{"name": "web", "image": "web:1"}]}}},
             }),
             policies: Vec::new(),
+            cluster_policies: Vec::new(),
             overrides: BTreeSet::new(),
             cluster_overrides: BTreeSet::new(),
             is_held: false,
+            gates: Gates::default(),
             clusters: ["bj", "sh", "sz"].map(cluster).into(),
             binding: None,
             cause: Cause::Federation,
@@ -91,13 +96,14 @@ impl World {
             template: &template,
             meta: &meta,
             policies: &self.policies.iter().collect::<Vec<_>>(),
-            cluster_policies: &[],
+            cluster_policies: &self.cluster_policies.iter().collect::<Vec<_>>(),
             overrides: &self.overrides,
             cluster_overrides: &self.cluster_overrides,
             is_held: self.is_held,
             binding: self.binding.as_ref(),
             clusters: &clusters,
             skipped: &Skipped::default(),
+            gates: self.gates,
             cause: self.cause,
             fresh_id: "binding-id",
         })
@@ -265,6 +271,114 @@ fn a_policy_that_goes_leaves_the_binding_and_its_clusters() {
 }
 
 #[test]
+fn a_policy_that_preempts_takes_template_and_binding_in_one_step_and_says_so_once() {
+    let mut world = World::new(10).with(policy("owner", weighted(&[("bj", 1)])));
+    world.settle();
+    let mut rival = weighted(&[("sh", 1)]);
+    rival["priority"] = json!(1);
+    world = world.with(policy("rival", rival.clone()));
+    insta::assert_snapshot!(world.settle(), @"keep     binding");
+    rival["preemption"] = json!("Always");
+    world.policies[1] = policy("rival", rival);
+    insta::assert_snapshot!(world.settle(), @"keep     binding"); // the gate is off by default
+    world.gates.policy_preemption = true;
+    let plan = world.settle();
+    let told = plan.notices.iter().find(|notice| notice.reason == "PreemptPolicySucceed").unwrap();
+    insta::assert_snapshot!(told.message, @"PropagationPolicy shop/rival has taken it from PropagationPolicy shop/owner, which it outranks");
+    assert_eq!(world.targets(), split(&[("sh", 10)]));
+    let binding = serde_json::to_value(&world.binding).unwrap();
+    for object in [&world.template, &binding] {
+        assert_eq!(object["metadata"]["annotations"]["propagationpolicy.karmada.io/name"], "rival");
+        assert_eq!(object["metadata"]["labels"][labels::PROPAGATION_POLICY_PERMANENT_ID], "id-of-rival");
+    }
+    insta::assert_snapshot!(world.settle(), @"keep     binding");
+}
+
+#[test]
+fn a_policy_that_waits_for_its_overrides_preempts_when_they_exist() {
+    let mut world = World::new(10).with(policy("owner", weighted(&[("bj", 1)])));
+    world.gates.policy_preemption = true;
+    world.settle();
+    let mut rival = weighted(&[("sh", 1)]);
+    rival["priority"] = json!(1);
+    rival["preemption"] = json!("Always");
+    rival["dependentOverrides"] = json!(["mirror"]);
+    world = world.with(policy("rival", rival));
+    insta::assert_snapshot!(world.settle(), @"keep     binding");
+    world.template["spec"]["replicas"] = json!(12);
+    world.settle();
+    assert_eq!(world.targets(), split(&[("bj", 12)]), "edits go on shipping");
+    world.overrides.insert("mirror".to_owned());
+    world.settle();
+    assert_eq!(world.targets(), split(&[("sh", 12)]));
+}
+
+#[test]
+fn while_its_gate_is_off_preemption_is_said_to_have_no_effect() {
+    let mut world = World::new(1).with(policy("greedy", json!({"preemption": "Always"})));
+    let plan = world.settle();
+    let said = plan.notices.iter().find(|notice| notice.reason == "FieldNotSupported").map(|notice| &*notice.message);
+    insta::assert_snapshot!(said.unwrap_or_default(), @"PropagationPolicy shop/greedy: spec.preemption: Always has no effect: it needs the controller's --feature-gates=PropagationPolicyPreemption=true");
+    assert!(is_placed(&plan), "it is propagated all the same");
+}
+
+#[test]
+fn a_binding_whose_requests_are_written_otherwise_is_left_alone() {
+    let mut world = World::new(2).with(policy("spread", json!({})));
+    let container = json!({"name": "web", "resources": {"requests": {"cpu": "250m", "memory": "128M"}}});
+    world.template["spec"]["template"]["spec"]["containers"] = json!([container]);
+    world.settle();
+    let requests = |world: &World| {
+        let needs = world.binding.as_ref().unwrap().spec.replica_requirements.clone().unwrap();
+        serde_json::to_value(needs.resource_request).unwrap()
+    };
+    for (cpu, memory) in [("250m", "128M"), ("0.25", "128000k"), ("250m", "128000000")] {
+        let binding = world.binding.as_mut().unwrap();
+        let needs = binding.spec.replica_requirements.as_mut().unwrap();
+        needs.resource_request = serde_json::from_value(json!({"cpu": cpu, "memory": memory})).unwrap();
+        assert!(matches!(world.plan().binding, BindingStep::Keep), "{cpu} {memory}: {}", world.plan());
+    }
+    world.template["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("300m");
+    world.settle();
+    assert_eq!(requests(&world)["cpu"], "300m");
+}
+
+#[test]
+fn a_template_without_a_namespace_gets_a_cluster_wide_binding_and_heeds_no_namespaced_policy() {
+    let mut world = World::new(0).with(policy(
+        "reader",
+        json!({"resourceSelectors": [
+            {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"},
+        ]}),
+    ));
+    world.template = json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "shop:reader", "uid": "uid-of-reader", "resourceVersion": "7"}, "rules": [],
+    });
+    for cluster in &mut world.clusters {
+        let served = json!([{"groupVersion": "rbac.authorization.k8s.io/v1", "resources": [{"name": "clusterroles", "kind": "ClusterRole"}]}]);
+        cluster.status.as_mut().unwrap().api_enablements = serde_json::from_value(served).unwrap();
+    }
+    insta::assert_snapshot!(world.plan(), @"keep     binding");
+    let wide = serde_json::from_value(json!({
+        "metadata": {"name": "roles", "labels": {labels::CLUSTER_PROPAGATION_POLICY_PERMANENT_ID: "id-of-roles"}},
+        "spec": {"resourceSelectors": [{"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole"}], "placement": {}},
+    }));
+    world.cluster_policies.push(wide.unwrap());
+    world.settle();
+    let binding = world.binding.clone().unwrap();
+    assert_eq!((binding.kind(), binding.permanent_id()), ("ClusterResourceBinding", Some("binding-id")));
+    let written = serde_json::to_value(&binding).unwrap();
+    assert_eq!(written["kind"], "ClusterResourceBinding");
+    assert_eq!(written["metadata"]["name"], "shop.reader-clusterrole");
+    assert_eq!(written["metadata"]["finalizers"], json!(["karmada.io/cluster-resource-binding-controller"]));
+    assert_eq!(written["metadata"]["annotations"]["clusterpropagationpolicy.karmada.io/name"], "roles");
+    assert_eq!(written["spec"]["resource"].get("namespace"), None);
+    assert_eq!(binding.spec.clusters.len(), 3);
+    insta::assert_snapshot!(world.settle(), @"keep     binding");
+}
+
+#[test]
 fn a_cluster_that_leaves_gives_its_replicas_to_the_others() {
     let mut world = World::new(10).with(policy("spread", weighted(&[("bj", 50), ("sh", 30), ("sz", 20)])));
     world.settle();
@@ -306,8 +420,12 @@ fn two_templates_that_want_one_binding_name_are_named() {
     binding.spec.resource.name = "WEB".to_owned();
     binding.metadata.owner_references.as_mut().unwrap()[0].uid = "uid-of-WEB".to_owned();
     let plan = world.plan();
-    assert!(plan.notices[0].message.contains("rename one"), "{plan}");
+    insta::assert_snapshot!(plan.notices[0].message, @"binding web-deployment belongs to Deployment WEB of apps/v1: two templates whose kind and name differ only in spelling cannot both be propagated; rename one");
     assert!(matches!(plan.binding, BindingStep::Keep));
+    let binding = world.binding.as_mut().unwrap();
+    binding.spec.resource.name = "web".to_owned();
+    binding.spec.resource.api_version = "shop.example.io/v1".to_owned();
+    insta::assert_snapshot!(world.plan().notices[0].message, @"binding web-deployment belongs to Deployment web of shop.example.io/v1: a template of the same kind and name in apps/v1 wants the same binding, and they cannot both be propagated; rename one");
 }
 
 #[test]
