@@ -126,7 +126,7 @@ async fn scrape(State(metrics): State<Metrics>) -> Response {
     }
 }
 
-/// Serves `/debug/contexts`, `/debug/queues` and `/loglevel`. For loopback addresses: it tells
+/// Serves `/debug/contexts`, `/debug/queues`, `/debug/members` and `/loglevel`. For loopback addresses: it tells
 /// names of clusters and objects to whoever asks.
 #[track_caller]
 pub fn serve_debug(ctx: &Ctx, listener: TcpListener, debug: Debug) -> Task<()> {

@@ -1,5 +1,6 @@
 //! How long to wait after the n-th failure in a row.
 
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Delays that double from `initial` up to `max`. A value without state: the caller counts.
@@ -13,6 +14,10 @@ impl Backoff {
     /// For one key of a work queue: 5 ms as in client-go, but at most 30 s. (client-go and Karmada
     /// go to 1000 s; an object whose cause was fixed should not wait a quarter of an hour.)
     pub const KEY: Self = Self::new(Duration::from_millis(5), Duration::from_secs(30));
+
+    /// For one key whose write lost against somebody else's: reading again settles it, and the other side may write on
+    /// and on, so the delay stays short.
+    pub const CONTENDED: Self = Self::new(Duration::from_millis(5), Duration::from_secs(1));
 
     /// Delays from `initial` (the first one) to `max` (never more).
     pub const fn new(initial: Duration, max: Duration) -> Self {
@@ -29,6 +34,12 @@ impl Backoff {
             }
         }
     }
+}
+
+/// A random number in [0, 1), for jitter: the keys of a fresh hasher are random enough to spread clients.
+pub fn fraction() -> f64 {
+    let bits = u32::try_from(RandomState::new().hash_one(0_u8) >> 32).unwrap_or_default();
+    f64::from(bits) / (f64::from(u32::MAX) + 1.0)
 }
 
 #[cfg(test)]

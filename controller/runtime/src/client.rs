@@ -10,6 +10,7 @@
 //!   its body must not fall silent;
 //! * notices a dead connection: TCP keepalive, and a PING every 5 s on HTTP/2;
 //! * bounds what it takes in: a whole answer, or one line of a watch;
+//! * opens no watch again at once that the server keeps closing;
 //! * never retries: whoever asked decides. `Retry-After` arrives in the error ([`Stack`]);
 //! * runs its connections in a [`Ctx`]: when that ends they close, and `join` knows of them.
 //!
@@ -18,6 +19,7 @@
 
 mod credentials;
 mod guard;
+mod pacing;
 mod request;
 
 use std::sync::Arc;
@@ -36,8 +38,8 @@ use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_http::decompression::DecompressionLayer;
 
 pub use self::credentials::{Credentials, Token};
-pub use self::guard::RequestError;
-use self::guard::{Answer, ConnectDeadline, Guard};
+use self::guard::{Answer, ConnectDeadline, Guard, Reports};
+pub use self::guard::{RequestError, Trouble};
 pub use self::request::{Exchange, Verb};
 
 /// What this process calls itself to API servers.
@@ -99,6 +101,15 @@ pub struct Limits {
     pub answer_bytes: u64,
 }
 
+impl Limits {
+    /// For the hub. A write that is given up has an unknown outcome, and a hub whose disk is slow answers late: rather
+    /// fewer writes at the same time ([`crate::budget`]) than more of them in doubt.
+    #[must_use]
+    pub fn hub() -> Self {
+        Self { mutate: Duration::from_secs(9), ..Self::default() }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -123,10 +134,11 @@ pub struct Stack {
     token: Option<Token>,
     limits: Limits,
     gzip: bool,
-    observer: Option<Observer>,
+    reports: Reports,
 }
 
 type Observer = Arc<dyn Fn(&Exchange<'_>) + Send + Sync>;
+type Alert = Arc<dyn Fn(Trouble) + Send + Sync>;
 
 /// A client for the hub, with the usual [`Limits`]; its connections live in `ctx`. `config` is the
 /// operator's own and may use everything kube can (files, exec plugins).
@@ -137,7 +149,13 @@ pub fn hub_client(ctx: &Ctx, config: &Config) -> Result<Client, ClientError> {
 impl Stack {
     /// For a trusted configuration.
     pub fn from_config(config: &Config) -> Self {
-        Self { config: config.clone(), token: None, limits: Limits::default(), gzip: false, observer: None }
+        Self {
+            config: config.clone(),
+            token: None,
+            limits: Limits::default(),
+            gzip: false,
+            reports: Reports::default(),
+        }
     }
 
     /// For a member: nothing but what `credentials` hold is used.
@@ -164,7 +182,14 @@ impl Stack {
     /// block.
     #[must_use]
     pub fn on_request(mut self, observer: impl Fn(&Exchange<'_>) + Send + Sync + 'static) -> Self {
-        self.observer = Some(Arc::new(observer));
+        self.reports.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Calls `alert` when a connection shows by itself that the server may be gone. It must not block.
+    #[must_use]
+    pub fn on_trouble(mut self, alert: impl Fn(Trouble) + Send + Sync + 'static) -> Self {
+        self.reports.alert = Some(Arc::new(alert));
         self
     }
 
@@ -184,7 +209,7 @@ impl Stack {
             .map_err(BoxError::from)
             .service(self.transport(ctx)?);
         let service: BoxCloneService<_, Response<Answer>, _> = service.map_response(guard::boxed).boxed_clone();
-        let guard = Guard::new(ctx.clone(), *limits, self.observer.clone(), service);
+        let guard = Guard::new(ctx.clone(), *limits, self.reports.clone(), service);
         Ok(Client::new(guard, config.default_namespace.clone()))
     }
 

@@ -13,6 +13,9 @@
 //! | `After(d)` | comes back after `d` | – |
 //! | [`Class::Invalid`] | rests until something changes | warn, once per text |
 //! | [`Class::Transient`], deadline, panic | comes back after its back-off | warn, once per text |
+//! | [`Class::Superseded`] | comes back after a back-off of at most 1 s | – |
+//! | [`Class::Unavailable`] | comes back after 1 s, however often | – |
+//! | [`Class::Later`] | comes back when it was told to, within 30 s | – |
 //! | [`Class::NotOurs`] | comes back after 30 s | warn, once per text |
 //! | the controller is stopped | goes back to the queue | – |
 //!
@@ -32,6 +35,8 @@ use pando_context::{Ctx, Instant, Kind, Stop, Task, TaskError};
 use tracing::{Instrument, Span};
 
 use crate::metrics::Metrics;
+#[cfg(doc)]
+use crate::priority::Priority;
 use crate::queue::{Key, Queue, Taken};
 
 /// The kind of a controller's context. Its name is that of the controller; below it are contexts
@@ -41,6 +46,12 @@ pub const CONTROLLER: Kind = Kind::new("controller");
 /// How long a key rests whose object is not ours to change: somebody else has to act, and nothing
 /// tells us when.
 pub const NOT_OURS: Duration = Duration::from_secs(30);
+
+/// How long a key rests when whoever it needs is away.
+pub const UNAVAILABLE: Duration = Duration::from_secs(1);
+
+/// The shortest and the longest time that a key rests because it was told to.
+const LATER: (Duration, Duration) = (UNAVAILABLE, Duration::from_secs(30));
 
 /// What distinguishes one controller from another.
 #[derive(Clone, Debug)]
@@ -72,8 +83,14 @@ pub enum Class {
     /// It may work the next time.
     Transient,
     /// Somebody else wrote first: what was decided on is out of date. As [`Class::Transient`], but
-    /// nothing is wrong, so it is no warning.
+    /// nothing is wrong, so it is no warning and comes back within a second.
     Superseded,
+    /// Whoever is needed is away or busy, and the object has no part in it: the key gathers no back-off. Whoever talks
+    /// to them sees to the pace ([`Budget`](crate::budget::Budget)), and says what is wrong, once.
+    Unavailable,
+    /// Whoever is needed has refused this object for now and said for how long. As [`Class::Unavailable`], for that
+    /// time, but at most 30 s: "tomorrow" is asked again.
+    Later(Duration),
     /// The object belongs to somebody else.
     NotOurs,
     /// The work was stopped ([`Stop`]). If the controller goes on, as after the deadline of a
@@ -103,8 +120,8 @@ impl ReconcileError for Stop {
 
 /// Runs a controller until its context ends.
 ///
-/// Each reconcile runs as a task in a context of its own, which has the controller's timeout and a
-/// new trace, and in a span with `controller`, `key` and `trace`. No more than `spec.concurrency`
+/// Each reconcile runs as a task in a context of its own, which has the controller's timeout, the [`Priority`] of its
+/// key and a new trace, and in a span with `controller`, `key` and `trace`. No more than `spec.concurrency`
 /// run at the same time, and never two of one key.
 ///
 /// Awaiting the task tells when the controller has ended; dropping it changes nothing.
@@ -116,9 +133,25 @@ where
     F: Fn(Ctx, K) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<Action, E>> + Send + 'static,
 {
+    let concurrency = spec.concurrency;
+    run_within(ctx, spec, queue, move || concurrency, reconcile)
+}
+
+/// [`run`] with a concurrency that moves: `places` is asked before each key is taken, in place of `spec.concurrency`.
+/// More places are noticed when a reconcile ends.
+#[track_caller]
+pub fn run_within<K, E, F, Fut, P>(ctx: &Ctx, spec: Spec, queue: Queue<K>, places: P, reconcile: F) -> Task<()>
+where
+    K: Key + Display + Sync,
+    E: ReconcileError,
+    F: Fn(Ctx, K) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Action, E>> + Send + 'static,
+    P: Fn() -> usize + Send + Sync + 'static,
+{
     spec.metrics.watch_queue(&queue);
     ctx.spawn_named(&CONTROLLER, spec.name, move |ctx| async move {
-        let mut dispatcher = Dispatcher { ctx, spec, queue, reconcile, complaints: HashMap::new() };
+        let mut dispatcher =
+            Dispatcher { ctx, spec, queue, places: Box::new(places), reconcile, complaints: HashMap::new() };
         let stop = dispatcher.run().await;
         tracing::debug!(controller = dispatcher.spec.name, %stop, "controller ended");
     })
@@ -128,6 +161,7 @@ struct Dispatcher<K: Key, F> {
     ctx: Ctx,
     spec: Spec,
     queue: Queue<K>,
+    places: Box<dyn Fn() -> usize + Send + Sync>,
     reconcile: F,
     /// What was last said of each key that fails.
     complaints: HashMap<K, String>,
@@ -151,9 +185,9 @@ where
     async fn run(&mut self) -> Stop {
         let queue = self.queue.clone();
         let ctx = self.ctx.clone();
-        let concurrency = self.spec.concurrency.max(1);
         let mut running = FuturesUnordered::new();
         loop {
+            let concurrency = (self.places)().max(1);
             tokio::select! {
                 // Ended ones first: they free places and may want their key back.
                 biased;
@@ -170,25 +204,30 @@ where
     /// ended and not before, however it ends.
     fn start(&self, taken: Taken<K>) -> impl Future<Output = Ended<K, E>> + Send + use<K, E, F, Fut> {
         let key = K::clone(&taken);
+        self.spec.metrics.queue_waited(self.queue.name(), taken.waited());
         let started = Instant::now();
         let mut span = Span::none();
-        let task =
-            self.ctx.derive(&Kind::new(self.spec.name)).named(&key).timeout(self.spec.timeout).new_trace().spawn(
-                |ctx| {
-                    span = tracing::info_span!(
-                        "reconcile",
-                        controller = self.spec.name,
-                        %key,
-                        trace = %ctx.trace_id()
-                    );
-                    let work = (self.reconcile)(ctx, key.clone());
-                    async move {
-                        let result = work.await;
-                        (taken, result)
-                    }
-                    .instrument(span.clone())
-                },
-            );
+        let task = self
+            .ctx
+            .derive(&Kind::new(self.spec.name))
+            .named(&key)
+            .timeout(self.spec.timeout)
+            .new_trace()
+            .value(taken.priority())
+            .spawn(|ctx| {
+                span = tracing::info_span!(
+                    "reconcile",
+                    controller = self.spec.name,
+                    %key,
+                    trace = %ctx.trace_id()
+                );
+                let work = (self.reconcile)(ctx, key.clone());
+                async move {
+                    let result = work.await;
+                    (taken, result)
+                }
+                .instrument(span.clone())
+            });
         async move {
             let outcome = task.await;
             Ended { key, span, took: started.elapsed(), outcome }
@@ -231,9 +270,20 @@ where
                 "stopped"
             }
             Class::Superseded => {
-                let delay = taken.failed();
+                let delay = taken.contended();
                 tracing::debug!(?delay, %error, "superseded, decided again after");
                 "superseded"
+            }
+            Class::Unavailable => {
+                taken.retry_after(UNAVAILABLE);
+                tracing::debug!(%error, "unavailable, tried again soon");
+                "unavailable"
+            }
+            Class::Later(asked) => {
+                let (shortest, longest) = LATER;
+                taken.retry_after(asked.clamp(shortest, longest));
+                tracing::debug!(?asked, %error, "refused for now, tried again later");
+                "unavailable"
             }
             Class::Transient | Class::Stopped => {
                 let delay = taken.failed();

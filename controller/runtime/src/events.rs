@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! record() ──seen lately?──► bounded queue ──token──► POST core/v1 Event
-//!     └ never waits, never fails      └ full: dropped   └ refused: dropped
+//!     └ never waits, never fails      └ full: dropped   ├ refused: dropped
+//!                                                       └ 429, 5xx, away: rests, tries again, then dropped
 //! ```
 //!
 //! Events are a courtesy. They have a budget of their own, are written by one task beside the
@@ -20,11 +21,13 @@ use k8s_openapi::api::core::v1::{Event, EventSource, ObjectReference};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, Time};
 use kube::api::{Api, PostParams};
 use kube::{Client, Resource};
-use pando_context::{Ctx, Instant, Kind, Task};
+use pando_context::{Ctx, Instant, Kind, Stop, Task};
 use tokio::sync::mpsc;
 
 use self::budget::Budget;
 use self::recent::Recent;
+use crate::backoff::Backoff;
+use crate::budget::Outcome;
 use crate::clock::Clock;
 use crate::metrics::{EventFate, Metrics};
 
@@ -46,6 +49,11 @@ const MEMORY: Duration = Duration::from_secs(600);
 
 /// How long one write may take.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often one event is tried while the server is busy or away, and the rests between.
+const ATTEMPTS: u32 = 3;
+const REST: Backoff = Backoff::new(Duration::from_secs(1), LONGEST_REST);
+const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// The API server's limit for the message of an event, in bytes.
 const MESSAGE_LIMIT: usize = 1024;
@@ -163,22 +171,44 @@ impl Writer {
                     return;
                 }
             }
-            self.write(note).await;
+            if self.write(note).await.is_err() {
+                return;
+            }
         }
     }
 
-    async fn write(&mut self, note: Note) {
+    /// Writes an event. While the server is busy or away it rests first and tries again a few times; meanwhile the
+    /// queue fills up and further events are dropped.
+    async fn write(&mut self, note: Note) -> Result<(), Stop> {
         self.sequence += 1;
         let event = event(note, self.clock.as_ref(), self.sequence);
         let namespace = event.metadata.namespace.clone().unwrap_or_default();
         let api = Api::<Event>::namespaced(self.client.clone(), &namespace);
         let parameters = PostParams::default();
-        let post = api.create(&parameters, &event);
-        match self.ctx.timeout(&WRITE, WRITE_TIMEOUT, post).await {
-            Ok(Ok(_)) => self.metrics.event(EventFate::Written),
-            Ok(Err(error)) => self.refused(&event, &error),
-            Err(stop) => self.refused(&event, &stop),
+        for attempt in 1..=ATTEMPTS {
+            let reply = match self.ctx.timeout(&WRITE, WRITE_TIMEOUT, api.create(&parameters, &event)).await {
+                Ok(reply) => reply,
+                Err(stop) => {
+                    self.refused(&event, &stop);
+                    return self.ctx.check();
+                }
+            };
+            let rest = match Outcome::of(&reply) {
+                Outcome::Later(asked) => asked.min(LONGEST_REST),
+                Outcome::Overloaded | Outcome::Late | Outcome::Unreachable => REST.delay(attempt),
+                Outcome::Answered | Outcome::Abandoned => Duration::ZERO,
+            };
+            match reply {
+                Ok(_) => self.metrics.event(EventFate::Written),
+                Err(error) if rest.is_zero() || attempt == ATTEMPTS => self.refused(&event, &error),
+                Err(_) => {
+                    self.ctx.sleep(rest).await?;
+                    continue;
+                }
+            }
+            return self.ctx.sleep(rest).await;
         }
+        Ok(())
     }
 
     fn refused(&self, event: &Event, error: &dyn std::error::Error) {

@@ -3,7 +3,7 @@
 //! ```text
 //! watch ──► store ──► subscribers ──► queue ──► controller ──► reconcile(ctx, key)
 //!             ▲                         ▲            │               │
-//!             └──── written(reply) ◄────┼── client ◄─┼───────────────┘
+//!             └──── written(reply) ◄────┼── client ◄─┼─── budget ◄───┘
 //!                                       └── backoff ◄┘
 //! admin: health, metrics, debug · events · telemetry · shutdown · clock
 //! ```
@@ -13,11 +13,15 @@
 
 pub mod admin;
 pub mod backoff;
+pub mod budget;
 pub mod client;
 pub mod clock;
 pub mod controller;
+pub mod discovery;
 pub mod events;
+pub mod failpoint;
 pub mod metrics;
+pub mod priority;
 pub mod queue;
 pub mod shutdown;
 pub mod store;

@@ -3,6 +3,7 @@
 //! Labels are bounded by design: controllers, verbs, results and clusters, never objects. Names
 //! that Karmada and controller-runtime have are used as they are; our own begin with `pando_`.
 
+mod members;
 mod process;
 
 use std::fmt;
@@ -18,6 +19,10 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Metric, Registry};
 
+pub use self::members::Member;
+use self::members::Members;
+use crate::budget::{Budget, Load};
+use crate::priority::Priority;
 use crate::queue::{Depth, Key, Queue};
 
 /// The media type of what [`Metrics::encode`] returns.
@@ -58,6 +63,21 @@ struct Result {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Name {
+    name: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Urgency {
+    priority: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: &'static str,
+}
+
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// What became of an event: written, merged with an earlier one, or one of several sorts of dropped.
@@ -93,12 +113,17 @@ pub struct Metrics {
 struct Shared {
     registry: Mutex<Registry>,
     queues: Arc<Queues>,
+    members: Members,
+    budget: Arc<Budgeted>,
     reconciles: Family<Outcome, Counter>,
     failures: Family<Failure, Counter>,
     durations: Histograms<Controller>,
     hub_requests: Family<HubRequest, Counter>,
     member_requests: Family<MemberRequest, Counter>,
     events: Family<Result, Counter>,
+    queue_waits: Histograms<Name>,
+    write_waits: Histograms<Urgency>,
+    slowdowns: Family<Cause, Counter>,
 }
 
 impl fmt::Debug for Metrics {
@@ -118,18 +143,28 @@ fn reconcile_buckets() -> Histogram {
     Histogram::new([0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])
 }
 
+/// From 1 ms, the turn of a key in a quiet process, to a minute, that of one behind a resync of everything.
+fn wait_buckets() -> Histogram {
+    Histogram::new([0.001, 0.005, 0.02, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0])
+}
+
 impl Metrics {
     /// The standard metrics, all at zero.
     pub fn new() -> Self {
         let shared = Shared {
             registry: Mutex::default(),
             queues: Arc::default(),
+            members: Members::default(),
+            budget: Arc::default(),
             reconciles: Family::default(),
             failures: Family::default(),
             durations: Family::new_with_constructor(reconcile_buckets as fn() -> Histogram),
             hub_requests: Family::default(),
             member_requests: Family::default(),
             events: Family::default(),
+            queue_waits: Family::new_with_constructor(wait_buckets as fn() -> Histogram),
+            write_waits: Family::new_with_constructor(wait_buckets as fn() -> Histogram),
+            slowdowns: Family::default(),
         };
         let metrics = Self { shared: Arc::new(shared) };
         metrics.register_standard();
@@ -156,7 +191,24 @@ impl Metrics {
             shared.member_requests.clone(),
         );
         self.register("pando_events", "Events by what became of them", shared.events.clone());
+        self.register(
+            "workqueue_queue_duration_seconds",
+            "How long a key was ready before it was processed",
+            shared.queue_waits.clone(),
+        );
+        self.register(
+            "pando_hub_write_wait_seconds",
+            "How long a write to the hub waited for its turn",
+            shared.write_waits.clone(),
+        );
+        self.register(
+            "pando_hub_write_slowdowns",
+            "How often writes to the hub were slowed down, by cause",
+            shared.slowdowns.clone(),
+        );
         self.registry().register_collector(Box::new(Arc::clone(&shared.queues)));
+        self.registry().register_collector(Box::new(Arc::clone(&shared.budget)));
+        self.registry().register_collector(Box::new(shared.members.clone()));
         self.registry().register_collector(Box::new(process::Process));
     }
 
@@ -189,6 +241,16 @@ impl Metrics {
         self.shared.queues.depths()
     }
 
+    /// Shows the traffic to members, as `ask` tells it at each scrape.
+    pub fn watch_members(&self, ask: impl Fn() -> Vec<Member> + Send + Sync + 'static) {
+        self.shared.members.watch(Box::new(ask));
+    }
+
+    /// The traffic to each member right now.
+    pub fn members(&self) -> Vec<Member> {
+        self.shared.members.all()
+    }
+
     /// Shows how many contexts live and stop below this one, by kind.
     pub fn watch_contexts(&self, top: &Ctx) {
         self.register_collector(Box::new(Contexts(top.clone())));
@@ -203,6 +265,27 @@ impl Metrics {
     /// Counts a failed reconcile by the category of its error.
     pub fn reconcile_failed(&self, controller: &'static str, category: &'static str) {
         self.shared.failures.get_or_create(&Failure { controller, category }).inc();
+    }
+
+    /// Notes how long a key of this queue was ready before it was taken.
+    pub fn queue_waited(&self, name: &'static str, waited: Duration) {
+        self.shared.queue_waits.get_or_create(&Name { name }).observe(waited.as_secs_f64());
+    }
+
+    /// Notes how long a write to the hub waited for its turn.
+    pub fn write_waited(&self, priority: Priority, waited: Duration) {
+        let labels = Urgency { priority: priority.as_str() };
+        self.shared.write_waits.get_or_create(&labels).observe(waited.as_secs_f64());
+    }
+
+    /// Counts that writes to the hub were slowed down, for this reason.
+    pub fn writes_slowed(&self, cause: &'static str) {
+        self.shared.slowdowns.get_or_create(&Cause { cause }).inc();
+    }
+
+    /// Shows how a write budget is doing. A later one of the process takes the place of an earlier one.
+    pub fn watch_budget(&self, budget: &Budget) {
+        *self.shared.budget.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(budget.gauge());
     }
 
     /// Counts a request to the hub. `verb` is that of the Kubernetes API (`get`, `list`, `patch`),
@@ -305,6 +388,33 @@ impl Collector for Queues {
     }
 }
 
+/// Asks for the load of a budget that may be gone.
+pub(crate) type LoadGauge = Box<dyn Fn() -> Option<Load> + Send + Sync>;
+
+/// The write budget, once there is one.
+#[derive(Default)]
+struct Budgeted(Mutex<Option<LoadGauge>>);
+
+impl fmt::Debug for Budgeted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Budgeted")
+    }
+}
+
+impl Collector for Budgeted {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let budget = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(load) = budget.as_ref().and_then(|load| load()) else { return Ok(()) };
+        let name = "pando_hub_writes_in_flight";
+        gauge_alone(&mut encoder, name, "Writes that the hub has not answered yet", load.in_flight)?;
+        let name = "pando_hub_writes_limit";
+        gauge_alone(&mut encoder, name, "Writes that the hub is given at the same time at most", load.limit)?;
+        let waiting = Priority::ALL.into_iter().zip(load.waiting);
+        let rows = waiting.map(|(priority, count)| (vec![("priority", priority.as_str())], count));
+        gauges(&mut encoder, "pando_hub_writes_waiting", "Writes to the hub that wait for their turn", rows)
+    }
+}
+
 struct Contexts(Ctx);
 
 impl fmt::Debug for Contexts {
@@ -330,6 +440,12 @@ impl Collector for Contexts {
         }
         Ok(())
     }
+}
+
+/// Writes one gauge without labels.
+fn gauge_alone(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: usize) -> fmt::Result {
+    let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
 }
 
 /// Writes one gauge with a row for each set of labels.

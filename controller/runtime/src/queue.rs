@@ -20,21 +20,14 @@ use pando_context::{Ctx, Instant, Stop};
 use tokio::sync::Notify;
 
 pub use self::state::Depth;
-use self::state::State;
+use self::state::{Popped, State};
+use crate::backoff::Backoff;
+pub use crate::priority::Priority;
 
 /// What can be the key of a queue.
 pub trait Key: Clone + Eq + Hash + Debug + Send + 'static {}
 
 impl<K: Clone + Eq + Hash + Debug + Send + 'static> Key for K {}
-
-/// How urgent a key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// Nobody waits for it: the first list after a start, a periodic check.
-    Background,
-    /// Somebody changed something.
-    Normal,
-}
 
 /// A work queue. Cheap to clone; all clones are the same queue.
 pub struct Queue<K> {
@@ -104,7 +97,7 @@ impl<K: Key> Queue<K> {
         let now = Instant::now();
         match delay.is_zero() {
             true => self.lock().add(key, Priority::Normal, now),
-            false => self.lock().add_at(key, later(now, delay)),
+            false => self.lock().add_at(key, Priority::Normal, later(now, delay)),
         }
         self.shared.bell.notify_one();
     }
@@ -130,16 +123,16 @@ impl<K: Key> Queue<K> {
             let mut bell = pin!(self.shared.bell.notified());
             bell.as_mut().enable();
             let now = Instant::now();
-            let (key, due) = {
+            let (popped, due, more) = {
                 let mut state = self.lock();
-                (state.pop(now), state.next_due())
+                (state.pop(now), state.next_due(), state.has_ready())
             };
-            if let Some(key) = key {
-                if self.lock().has_ready() {
+            if let Some(Popped { key, priority, waited }) = popped {
+                if more {
                     // One ring may stand for several keys; another worker may take the next one.
                     self.shared.bell.notify_one();
                 }
-                return Ok(Taken { queue: self.clone(), key, given_back: false });
+                return Ok(Taken { queue: self.clone(), key, priority, waited, given_back: false });
             }
             match due {
                 None => ctx.run(bell).await?,
@@ -179,10 +172,22 @@ fn later(now: Instant, delay: Duration) -> Instant {
 pub struct Taken<K: Key> {
     queue: Queue<K>,
     key: K,
+    priority: Priority,
+    waited: Duration,
     given_back: bool,
 }
 
 impl<K: Key> Taken<K> {
+    /// How urgent it is.
+    pub fn priority(&self) -> Priority {
+        self.priority
+    }
+
+    /// How long it was ready before it was taken.
+    pub fn waited(&self) -> Duration {
+        self.waited
+    }
+
     /// Processed. It was a success: earlier failures are forgotten.
     pub fn done(mut self) {
         self.give_back(|state, key, _| state.succeeded(key));
@@ -192,7 +197,7 @@ impl<K: Key> Taken<K> {
     pub fn done_for(mut self, delay: Duration) {
         self.give_back(|state, key, now| {
             state.succeeded(key);
-            state.add_at(key.clone(), later(now, delay));
+            state.again_at(key, later(now, delay));
         });
     }
 
@@ -204,12 +209,21 @@ impl<K: Key> Taken<K> {
 
     /// Failed; look again after this time, whatever the back-off says.
     pub fn retry_after(mut self, delay: Duration) {
-        self.give_back(|state, key, now| state.add_at(key.clone(), later(now, delay)));
+        self.give_back(|state, key, now| state.again_at(key, later(now, delay)));
     }
 
     /// Failed: comes back after the key's back-off, which is returned.
-    pub fn failed(mut self) -> Duration {
-        self.give_back(State::failed).unwrap_or_default()
+    pub fn failed(self) -> Duration {
+        self.failed_with(Backoff::KEY)
+    }
+
+    /// Somebody else was faster: as [`Taken::failed`], with delays that stay short.
+    pub fn contended(self) -> Duration {
+        self.failed_with(Backoff::CONTENDED)
+    }
+
+    fn failed_with(mut self, backoff: Backoff) -> Duration {
+        self.give_back(|state, key, now| state.failed(key, backoff, now)).unwrap_or_default()
     }
 
     fn give_back<R>(&mut self, verdict: impl FnOnce(&mut State<K>, &K, Instant) -> R) -> Option<R> {
@@ -238,6 +252,6 @@ impl<K: Key> std::ops::Deref for Taken<K> {
 
 impl<K: Key> Drop for Taken<K> {
     fn drop(&mut self) {
-        self.give_back(State::failed);
+        self.give_back(|state, key, now| state.failed(key, Backoff::KEY, now));
     }
 }

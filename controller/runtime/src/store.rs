@@ -23,6 +23,7 @@ use pando_context::{Ctx, Stop};
 use tokio::sync::watch;
 
 use self::index::Indexes;
+pub use self::index::{Lookup, Values};
 pub use self::key::{InvalidRevision, Key, Revision, Uid};
 pub use self::record::{Record, decode_error};
 pub use self::table::{Change, Fault, Pending, Verdict};
@@ -92,6 +93,10 @@ impl<T> State<T> {
             None => self.table.iter().map(|(_, value)| Arc::clone(value)).collect(),
         }
     }
+
+    fn values(&self, keys: Vec<&Key>) -> Vec<Arc<T>> {
+        keys.into_iter().filter_map(|key| self.table.get(key).cloned()).collect()
+    }
 }
 
 /// Changes on their way to the subscribers: one task at a time delivers, so that every subscriber
@@ -149,10 +154,10 @@ impl<T: Record> Store<T> {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Keeps an index: `values` names the values under which [`Store::by_index`] finds an object.
-    /// Adding one under a known name replaces it.
+    /// Keeps an index: `values` adds the values under which [`Store::by_index`] finds an object. It must be a pure
+    /// function of the object. Adding an index under a known name replaces it.
     #[must_use]
-    pub fn with_index(self, name: &'static str, values: fn(&T) -> Vec<String>) -> Self {
+    pub fn with_index(self, name: &'static str, values: fn(&T, &mut Values)) -> Self {
         {
             let mut state = self.write_state();
             let State { table, indexes } = &mut *state;
@@ -191,6 +196,12 @@ impl<T: Record> Store<T> {
         self.read_state().list(namespace)
     }
 
+    /// The objects of one name in all namespaces, in key order. Costs a look-up for each namespace that holds an object of
+    /// this kind, not one for each object.
+    pub fn named(&self, name: &str) -> Vec<Arc<T>> {
+        self.read_state().table.named(name).cloned().collect()
+    }
+
     /// All objects of a namespace, or all (`None`), for decisions that take a missing one as gone.
     ///
     /// # Errors
@@ -224,11 +235,48 @@ impl<T: Record> Store<T> {
         self.read_state().table.iter().map(|(key, _)| key.clone()).collect()
     }
 
-    /// The objects for which the function of [`Store::with_index`] named `value`, in key order. An
+    /// The objects for which the function of [`Store::with_index`] added `value`, in key order. An
     /// index that was never added finds nothing.
     pub fn by_index(&self, name: &str, value: &str) -> Vec<Arc<T>> {
+        self.find(name, Lookup::Value(value), None)
+    }
+
+    /// What an index finds in a namespace, or everywhere (`None`), in key order. An index that was never added finds
+    /// nothing. Costs what it finds, whatever else the store holds.
+    pub fn find(&self, name: &str, lookup: Lookup<'_>, namespace: Option<&str>) -> Vec<Arc<T>> {
         let state = self.read_state();
-        state.indexes.keys(name, value).filter_map(|key| state.table.get(key).cloned()).collect()
+        state.values(state.indexes.keys(name, lookup, namespace).unwrap_or_default())
+    }
+
+    /// How many objects [`Store::find`] would find in all namespaces, for choosing between look-ups. An object that has
+    /// several values with a prefix counts as often.
+    pub fn count(&self, name: &str, lookup: Lookup<'_>) -> usize {
+        self.read_state().indexes.count(name, lookup)
+    }
+
+    /// What an index finds under any of these values at one moment, in key order and each once, for decisions that take a
+    /// missing object as gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::complete`]: nobody knows under which values an unreadable object belongs. An index that was never
+    /// added knows nothing, either.
+    pub fn complete_by_index(
+        &self,
+        name: &str,
+        values: &[&str],
+        namespace: Option<&str>,
+    ) -> Result<Vec<Arc<T>>, Unreadable> {
+        let state = self.read_state();
+        self.readable(&state, namespace)?;
+        let missing = || Unreadable(format!("{}: there is no index {name:?}", self.shared.resource.kind));
+        let mut keys = Vec::new();
+        for value in values {
+            keys.extend(state.indexes.keys(name, Lookup::Value(value), namespace).ok_or_else(missing)?);
+        }
+        keys.sort_unstable();
+        keys.dedup();
+        Ok(state.values(keys))
     }
 
     /// How many objects are shown.

@@ -19,6 +19,7 @@ mod pauses;
 
 use std::convert::Infallible;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::{Either, select};
@@ -27,6 +28,7 @@ use kube::api::{Api, ListParams};
 use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Client, Error as ClientError};
 use pando_context::{Ctx, Instant, Stop};
+use tokio::sync::Notify;
 
 pub use self::item::Item;
 use self::item::Unplaced;
@@ -59,11 +61,21 @@ pub struct Options {
     /// How long the server keeps one watch request open, in whole seconds. A dead connection is
     /// noticed 5 s later at the latest.
     pub timeout: Duration,
+    /// A list with more objects is given up and begun anew after a pause: a server that always has
+    /// another page would fill the memory. What was known before stays.
+    pub most_objects: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { namespace: None, labels: None, fields: None, page_size: 500, timeout: Duration::from_secs(75) }
+        Self {
+            namespace: None,
+            labels: None,
+            fields: None,
+            page_size: 500,
+            timeout: Duration::from_secs(75),
+            most_objects: 1_000_000,
+        }
     }
 }
 
@@ -76,6 +88,9 @@ pub struct Health {
     pub since: Option<Instant>,
     /// When the server last said something about an object, or a list was complete.
     pub last_progress: Option<Instant>,
+    /// When the watch last failed with an answer about this very kind: no right to it, not served, no such version. `None` where
+    /// it failed otherwise since: a server that is away, is busy, or does not know us.
+    pub denied: Option<Instant>,
 }
 
 /// What a watch is at.
@@ -95,7 +110,18 @@ pub enum Phase {
 /// Feeds `store` with the objects that `options` select, until `ctx` ends: that is the only way
 /// this returns.
 pub async fn run<T: Record>(ctx: Ctx, client: Client, store: Store<T>, options: Options) -> Stop {
-    let feed = Feed { ctx: &ctx, client, store, options };
+    run_woken(ctx, client, store, options, Arc::default()).await
+}
+
+/// [`run`], and a pause after a failure ends when `wake` tells those who wait: for who knows that the server is back.
+pub async fn run_woken<T: Record>(
+    ctx: Ctx,
+    client: Client,
+    store: Store<T>,
+    options: Options,
+    wake: Arc<Notify>,
+) -> Stop {
+    let feed = Feed { ctx: &ctx, client, store, options, wake };
     match feed.run().await {
         Ok(never) => match never {},
         Err(stop) => stop,
@@ -107,6 +133,7 @@ struct Feed<'a, T> {
     client: Client,
     store: Store<T>,
     options: Options,
+    wake: Arc<Notify>,
 }
 
 /// How the present run of kube's watcher is going.
@@ -114,6 +141,8 @@ struct Feed<'a, T> {
 struct Course {
     /// A list is under way.
     listing: bool,
+    /// Objects of the list so far.
+    listed: usize,
     /// Refusals since the last event.
     refusals: u32,
     /// Ticks in a row without an event or a failure.
@@ -127,7 +156,16 @@ impl<T: Record> Feed<'_, T> {
         let mut pauses = Pauses::default();
         loop {
             self.follow(&mut pauses).await?;
-            self.ctx.sleep(pauses.next()).await?;
+            self.pause(pauses.next()).await?;
+        }
+    }
+
+    /// Waits so long, or until somebody knows that the server is back.
+    async fn pause(&self, pause: Duration) -> Result<(), Stop> {
+        let (pause, woken) = (pin!(self.ctx.sleep(pause)), pin!(self.wake.notified()));
+        match select(pause, woken).await {
+            Either::Left((slept, _)) => slept,
+            Either::Right(((), _)) => self.ctx.check(),
         }
     }
 
@@ -149,7 +187,10 @@ impl<T: Record> Feed<'_, T> {
                     }
                     if !began {
                         course.refusals = 0;
-                        pauses.reset();
+                    }
+                    if course.listed > self.options.most_objects {
+                        self.give_up_list();
+                        return Ok(());
                     }
                 }
                 Some(Err(error)) => {
@@ -159,7 +200,8 @@ impl<T: Record> Feed<'_, T> {
                     if course.refusals >= PATIENCE || cannot_continue(&error) {
                         return Ok(());
                     }
-                    self.ctx.sleep(pauses.next()).await?;
+                    let pause = if is_unreached(&error) { pauses.unreached() } else { pauses.next() };
+                    self.pause(pause).await?;
                 }
             }
         }
@@ -185,18 +227,23 @@ impl<T: Record> Feed<'_, T> {
         let (verdict, fault) = match event {
             Event::Init => {
                 course.listing = true;
+                course.listed = 0;
                 store.list_begins();
                 if !matches!(store.health().phase, Phase::Failing(_)) {
                     self.phase(Phase::Listing);
                 }
                 return Verdict::Accepted;
             }
-            Event::InitApply(item) => match item.observe(store.resource()) {
-                Ok(seen) => (Verdict::Accepted, store.listed(seen)),
-                Err(lost) => unplaced(lost),
-            },
+            Event::InitApply(item) => {
+                course.listed += 1;
+                match item.observe(store.resource()) {
+                    Ok(seen) => (Verdict::Accepted, store.listed(seen)),
+                    Err(lost) => unplaced(lost),
+                }
+            }
             Event::InitDone => {
                 course.listing = false;
+                course.listed = 0;
                 if store.list_ends() == Verdict::Rewound {
                     tracing::error!(
                         kind = self.kind(),
@@ -276,8 +323,18 @@ impl<T: Record> Feed<'_, T> {
         Ok(at.and_then(Result::ok).map(|at| (at, list.items.pop())))
     }
 
+    /// The list has no end: what it has brought so far is dropped.
+    fn give_up_list(&self) {
+        self.store.list_begins();
+        self.fails(format!("the list has more than {} objects and was given up", self.options.most_objects));
+    }
+
     fn failed(&self, error: &watcher::Error) {
-        let text = one_line(error);
+        self.fails(one_line(error));
+        self.store.note_health(|health| health.denied = is_denied(error).then(Instant::now));
+    }
+
+    fn fails(&self, text: String) {
         let news = !matches!(self.store.health().phase, Phase::Failing(known) if known == text);
         if news && !self.ctx.is_cancelled() {
             tracing::warn!(kind = self.kind(), error = text, "watch failed, trying again");
@@ -350,6 +407,27 @@ fn is_refusal(error: &watcher::Error) -> bool {
     }
 }
 
+/// The server has answered, and what it says is about the kind.
+fn is_denied(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(ClientError::Api(status))
+        | watcher::Error::WatchStartFailed(ClientError::Api(status)) => status.code,
+        watcher::Error::WatchError(status) => status.code,
+        _ => return false,
+    };
+    (400..500).contains(&code) && !matches!(code, 401 | 408 | 429)
+}
+
+/// No answer came, or it broke off.
+fn is_unreached(error: &watcher::Error) -> bool {
+    matches!(
+        error,
+        watcher::Error::InitialListFailed(ClientError::Service(_) | ClientError::HyperError(_))
+            | watcher::Error::WatchStartFailed(ClientError::Service(_) | ClientError::HyperError(_))
+            | watcher::Error::WatchFailed(ClientError::Service(_) | ClientError::HyperError(_))
+    )
+}
+
 fn one_line(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
@@ -361,5 +439,7 @@ fn one_line(error: &dyn std::error::Error) -> String {
         }
         source = cause.source();
     }
-    text.replace('\n', " ")
+    // kube appends the whole status object, which says nothing more and is different each time it is printed.
+    let end = text.find(" (Status {").unwrap_or(text.len());
+    text[..end].replace('\n', " ")
 }

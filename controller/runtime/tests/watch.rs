@@ -273,6 +273,26 @@ async fn a_server_that_comes_back_is_noticed_and_meanwhile_the_failure_is_told(r
 }
 
 #[pando_context::test(paused, foreign_tasks)]
+async fn who_knows_that_the_server_is_back_ends_the_pause(root: &Scope) {
+    let away =
+        || Reply::Json(401, json!({"kind": "Status", "status": "Failure", "code": 401, "message": "who are you"}));
+    let mut server = Server::default();
+    for _ in 0..20 {
+        server = server.list_reply(away());
+    }
+    let (store, wake) = (store(), Arc::new(tokio::sync::Notify::new()));
+    let (client, fed, woken) = (server.client(), store.clone(), Arc::clone(&wake));
+    root.ctx().spawn(&WATCH, |ctx| watch::run_woken(ctx, client, fed, Options::default(), woken)).detach();
+    // The tenth failure is followed by a pause of 15 s at least.
+    until(root.ctx(), "ten failures", || server.lists_made() == 10).await;
+    root.ctx().sleep(Duration::from_secs(1)).await.unwrap();
+    let tried = server.lists_made();
+    wake.notify_waiters();
+    root.ctx().sleep(Duration::from_secs(1)).await.unwrap();
+    assert_eq!((tried, server.lists_made()), (10, 11));
+}
+
+#[pando_context::test(paused, foreign_tasks)]
 async fn a_watch_that_works_again_but_is_quiet_is_not_reported_as_failing_for_ever(root: &Scope) {
     let broken = Reply::Json(
         500,
@@ -378,4 +398,50 @@ async fn a_watch_that_is_refused_again_and_again_begins_with_a_list(root: &Scope
     let store = store();
     start(root.ctx(), &server, &store);
     until(root.ctx(), "a is updated", || data(&store, "a").as_deref() == Some("2")).await;
+}
+
+#[pando_context::test(paused, foreign_tasks)]
+async fn a_server_that_lists_well_and_refuses_every_watch_is_listed_more_and_more_seldom(root: &Scope) {
+    let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"});
+    let mut server = Server::default();
+    for round in 0..200 {
+        server = server.list(&[config_map("a", 5, "1")], 10 + round).watch_reply(Reply::Json(410, expired.clone()));
+    }
+    let store = store();
+    start(root.ctx(), &server, &store);
+    root.ctx().sleep(Duration::from_secs(60)).await.unwrap();
+    assert!((3..=12).contains(&server.lists_made()), "{} lists in a minute", server.lists_made());
+    assert_eq!(store.keys(), [key("a")]);
+}
+
+#[pando_context::test(paused, foreign_tasks)]
+async fn a_list_without_an_end_is_given_up_and_what_was_known_stays(root: &Scope) {
+    let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"});
+    let mut server = Server::default().list(&[config_map("a", 5, "1")], 10).watch_reply(Reply::Json(410, expired));
+    for page in 0..12 {
+        let items: Vec<Value> = (0..10).map(|item| config_map(&format!("x-{page}-{item}"), 20, "1")).collect();
+        let mut page = list(&items, 20);
+        page["metadata"]["continue"] = json!("there is always more");
+        server = server.list_reply(Reply::Json(200, page));
+    }
+    let (store, watched) = (store(), Options { most_objects: 100, ..Options::default() });
+    let (client, fed) = (server.client(), store.clone());
+    root.ctx().spawn(&WATCH, |ctx| watch::run(ctx, client, fed, watched)).detach();
+    until(
+        root.ctx(),
+        "it is given up",
+        || matches!(store.health().phase, Phase::Failing(text) if text.contains("given up")),
+    )
+    .await;
+    assert_eq!(store.keys(), [key("a")], "nothing of a list shows before its end");
+    assert!(server.lists_made() <= 13, "{} requests", server.lists_made());
+    // What is left of the script is the last page; then the server is well again.
+    let server = server.list(&[config_map("b", 30, "1")], 30).watch(&[], None);
+    server
+        .lists
+        .lock()
+        .unwrap()
+        .retain(|reply| !matches!(reply, Reply::Json(_, body) if body["metadata"]["continue"].is_string()));
+    until(root.ctx(), "b is there", || data(&store, "b").is_some()).await;
+    assert_eq!(store.keys(), [key("b")]);
 }

@@ -1,6 +1,6 @@
 //! A look inside: the live tree, the queues, and the log filter.
 
-use std::fmt::Write;
+use std::fmt::Display;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -10,7 +10,8 @@ use axum::{Json, Router};
 use pando_context::{Ctx, TreeNode};
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Member, Metrics};
+use crate::priority::Priority;
 use crate::telemetry::LogFilter;
 
 /// What the debug server shows.
@@ -29,6 +30,7 @@ impl Debug {
         Router::new()
             .route("/debug/contexts", get(contexts))
             .route("/debug/queues", get(queues))
+            .route("/debug/members", get(members))
             .route("/loglevel", get(log_filter).put(set_log_filter))
             .with_state(self)
     }
@@ -135,22 +137,31 @@ async fn contexts(State(debug): State<Debug>, Query(filter): Query<Filter>) -> R
 }
 
 async fn queues(State(debug): State<Debug>) -> String {
-    let mut text = format!(
-        "{:<28}{:>8}{:>12}{:>9}{:>12}{:>9}  oldest\n",
-        "queue", "normal", "background", "delayed", "processing", "failing"
-    );
+    let row = |name: &dyn Display, cells: &mut dyn Iterator<Item = String>| {
+        format!("{name:<28}{}\n", cells.map(|cell| format!("{cell:>12}")).collect::<String>())
+    };
+    let ready = Priority::ALL.map(|priority| priority.as_str().to_owned());
+    let others = ["delayed", "processing", "failing", "oldest"].map(str::to_owned);
+    let mut text = row(&"queue", &mut ready.into_iter().chain(others));
     for (name, depth) in debug.metrics.queues() {
         let oldest = depth.oldest.map_or("-".to_owned(), |oldest| format!("{oldest:.1?}"));
-        // Writing to a string cannot fail.
-        if writeln!(
-            text,
-            "{name:<28}{:>8}{:>12}{:>9}{:>12}{:>9}  {oldest}",
-            depth.normal, depth.background, depth.delayed, depth.processing, depth.failing
-        )
-        .is_err()
-        {
-            break;
-        }
+        let counts = depth.waiting.into_iter().chain([depth.delayed, depth.processing, depth.failing]);
+        text.push_str(&row(&name, &mut counts.map(|count| count.to_string()).chain([oldest])));
+    }
+    text
+}
+
+/// One line for each member: how the link is, and what is going on on it.
+async fn members(State(debug): State<Debug>) -> String {
+    let mut text = format!(
+        "{:<28}{:<12}{:>10}{:>7}{:>7}{:>9}{:>8}{:>6}  cause\n",
+        "member", "state", "in flight", "peak", "limit", "waiting", "parked", "lost"
+    );
+    for member in debug.metrics.members() {
+        let Member { cluster, state, cause, in_flight, peak, limit, waiting, parked, lost } = member;
+        text.push_str(&format!(
+            "{cluster:<28}{state:<12}{in_flight:>10}{peak:>7}{limit:>7}{waiting:>9}{parked:>8}{lost:>6}  {cause}\n"
+        ));
     }
     text
 }

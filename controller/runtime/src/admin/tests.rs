@@ -81,7 +81,10 @@ async fn the_debug_server_shows_contexts_and_queues(root: &Scope) {
     assert_eq!(rows.as_array().unwrap().len(), 2);
     assert_eq!(rows[0]["cancelled"]["kind"], "detached");
     let queues = request(address, "GET", "/debug/queues", "").await;
-    assert!(queues.contains("\nbinding_works                      1           0"), "{queues}");
+    assert!(
+        queues.contains("\nbinding_works                          0           1           0           0           0"),
+        "{queues}"
+    );
     assert!(request(address, "PUT", "/loglevel", "debug").await.starts_with("HTTP/1.1 404"));
     drop((call, other));
 }

@@ -15,8 +15,10 @@ use pando_context::{Ctx, Instant, Kind, Stop};
 use tower::util::BoxCloneService;
 use tower::{BoxError, Service, ServiceExt};
 
+use super::pacing::Pacing;
 use super::request::{Exchange, Target, Verb};
-use super::{Limits, Observer};
+use super::{Alert, Limits, Observer};
+use crate::failpoint;
 
 const REQUEST: Kind = Kind::new("request");
 const CONNECT: Kind = Kind::new("connect");
@@ -89,12 +91,53 @@ impl RequestError {
     }
 }
 
-/// Bounds everything inside it by [`Limits`], and reports to the observer.
+/// What a connection shows by itself about the server, whatever was asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// A PING was not answered: nobody is there.
+    PingLost,
+    /// A watch or list could not be started or broke off.
+    WatchBroken,
+}
+
+/// Who is told what.
+#[derive(Clone, Default)]
+pub(super) struct Reports {
+    pub(super) observer: Option<Observer>,
+    pub(super) alert: Option<Alert>,
+}
+
+impl Reports {
+    /// Reports a connection that failed.
+    fn failed(&self, ctx: &Ctx, verb: Verb, error: &(dyn std::error::Error + 'static)) {
+        let Some(alert) = self.alert.as_ref().filter(|_| !ctx.is_cancelled()) else { return };
+        if is_ping_lost(error) {
+            alert(Trouble::PingLost);
+        } else if matches!(verb, Verb::Watch | Verb::List) {
+            alert(Trouble::WatchBroken);
+        }
+    }
+}
+
+/// hyper's name for a connection whose PING was not answered; it uses the word for no other failure of a client.
+fn is_ping_lost(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_timeout) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// Bounds everything inside it by [`Limits`], and reports how it went.
 #[derive(Clone)]
 pub(super) struct Guard {
     ctx: Ctx,
     limits: Limits,
-    observer: Option<Observer>,
+    reports: Reports,
+    pacing: Pacing,
     inner: BoxCloneService<Request<Body>, Response<Answer>, BoxError>,
 }
 
@@ -102,10 +145,10 @@ impl Guard {
     pub(super) fn new(
         ctx: Ctx,
         limits: Limits,
-        observer: Option<Observer>,
+        reports: Reports,
         inner: BoxCloneService<Request<Body>, Response<Answer>, BoxError>,
     ) -> Self {
-        Self { ctx, limits, observer, inner }
+        Self { ctx, limits, reports, pacing: Pacing::default(), inner }
     }
 }
 
@@ -120,12 +163,27 @@ impl Service<Request<Body>> for Guard {
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let target = Target::of(request.method(), request.uri().path(), request.uri().query());
-        let Self { ctx, limits, observer, inner } = self.clone();
+        let Self { ctx, limits, reports, pacing, inner } = self.clone();
         Box::pin(async move {
+            let watched = (target.verb == Verb::Watch).then(|| request.uri().path().to_owned());
+            if let Some(path) = &watched
+                && let Some(pause) = pacing.pause(path, Instant::now())
+                && let Err(stop) = ctx.sleep(pause).await
+            {
+                return Err(RequestError::Closed(stop).into());
+            }
             let began = Instant::now();
             let within = limits.within(target.verb);
+            failpoint::sending(target.verb, &target.resource);
             let answer = ctx.timeout(&REQUEST, within, inner.oneshot(request)).await;
-            if let Some(observer) = observer {
+            let is_open = matches!(&answer, Ok(Ok(answer)) if answer.status().is_success());
+            if let Some(path) = watched.filter(|_| !is_open) {
+                pacing.failed(&path);
+            }
+            if matches!(answer, Ok(Ok(_))) {
+                failpoint::answered(target.verb, &target.resource);
+            }
+            if let Some(observer) = &reports.observer {
                 let status =
                     answer.as_ref().ok().and_then(|answer| answer.as_ref().ok()).map(|answer| answer.status().as_u16());
                 observer(&Exchange {
@@ -137,13 +195,16 @@ impl Service<Request<Body>> for Guard {
             }
             let answer = match answer {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(error)) => return Err(error),
+                Ok(Err(error)) => {
+                    reports.failed(&ctx, target.verb, error.as_ref());
+                    return Err(error);
+                }
                 Err(stop) => return Err(Box::new(ended(&ctx, stop, &target, within)) as BoxError),
             };
             let left = within.saturating_sub(began.elapsed());
             let later = retry_after(&answer);
             let limits = Limits { answer_bytes: later.map_or(limits.answer_bytes, |_| STATUS_BYTES), ..limits };
-            let answer = answer.map(|body| GuardedBody::new(body, ctx, target, limits, left).boxed_unsync());
+            let answer = answer.map(|body| GuardedBody::new(body, ctx, target, limits, left, reports).boxed_unsync());
             match later {
                 Some(seconds) => Ok(busy(answer, seconds).await),
                 None => Ok(answer),
@@ -218,8 +279,9 @@ struct GuardedBody {
     ctx: Ctx,
     target: Target,
     limits: Limits,
+    reports: Reports,
     alarm: Alarm,
-    /// When the last data came.
+    /// When the last event of a watch was complete: one that trickles in is no sign of life.
     heard: Instant,
     /// Bytes that may still come; for a watch, before the end of the line.
     room: u64,
@@ -228,10 +290,10 @@ struct GuardedBody {
 type Alarm = Pin<Box<dyn Future<Output = Result<(), Stop>> + Send>>;
 
 impl GuardedBody {
-    fn new(inner: Answer, ctx: Ctx, target: Target, limits: Limits, left: Duration) -> Self {
+    fn new(inner: Answer, ctx: Ctx, target: Target, limits: Limits, left: Duration, reports: Reports) -> Self {
         let after = if target.verb == Verb::Watch { limits.watch_silence } else { left };
         let alarm = alarm(ctx.clone(), after);
-        Self { inner, ctx, target, limits, alarm, heard: Instant::now(), room: limits.answer_bytes }
+        Self { inner, ctx, target, limits, reports, alarm, heard: Instant::now(), room: limits.answer_bytes }
     }
 
     /// Ready with the reason to give up, if there is one.
@@ -261,12 +323,12 @@ impl GuardedBody {
 
     /// Counts the data; fails when it is too much.
     fn count(&mut self, data: &Bytes) -> Result<(), RequestError> {
-        self.heard = Instant::now();
         let limit = self.limits.answer_bytes;
         let mut since = data.remaining() as u64;
         if self.target.verb == Verb::Watch
             && let Some(end) = data.iter().rposition(|byte| *byte == b'\n')
         {
+            self.heard = Instant::now();
             self.room = limit;
             since = (data.remaining() - end - 1) as u64;
         }
@@ -288,13 +350,21 @@ impl HttpBody for GuardedBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // Asked on every turn, or a body that always has a little more would never be looked at the clock.
+        if let Poll::Ready(error) = self.poll_alarm(cx) {
+            return Poll::Ready(Some(Err(error.into())));
+        }
         match Pin::new(&mut self.inner).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 let counted = frame.data_ref().map_or(Ok(()), |data| self.count(data));
                 Poll::Ready(Some(counted.map(|()| frame).map_err(Into::into)))
             }
-            Poll::Ready(other) => Poll::Ready(other),
-            Poll::Pending => self.poll_alarm(cx).map(|error| Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => {
+                self.reports.failed(&self.ctx, self.target.verb, error.as_ref());
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Ready(None) => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
         }
     }
 

@@ -40,6 +40,11 @@ impl Verb {
             Self::DeleteCollection => "deletecollection",
         }
     }
+
+    /// Whether it changes something on the server.
+    pub const fn is_mutating(self) -> bool {
+        !matches!(self, Self::Get | Self::List | Self::Watch)
+    }
 }
 
 impl fmt::Display for Verb {

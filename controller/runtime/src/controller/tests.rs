@@ -8,6 +8,7 @@ use pando_context::{Ctx, Instant, Kind, Reason, Scope};
 
 use super::{Action, Class, NOT_OURS, ReconcileError, Spec, run};
 use crate::metrics::Metrics;
+use crate::priority::Priority;
 use crate::queue::{Depth, Queue};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -90,6 +91,28 @@ async fn a_transient_error_backs_off(ctx: Ctx) {
 }
 
 #[pando_context::test(paused)]
+async fn what_is_away_costs_a_key_nothing_but_the_wait(ctx: Ctx) {
+    let bench = Bench::new(&ctx, 1, |_, _| async { Err(Failed(Class::Unavailable)) });
+    bench.queue.add("web");
+    ctx.sleep(600 * SECOND + Duration::from_millis(500)).await.unwrap();
+    assert_eq!(bench.times().last(), Some(&600_000));
+    assert_eq!((bench.count("unavailable"), bench.queue.depth().failing), (601, 0));
+}
+
+#[pando_context::test(paused)]
+async fn what_is_refused_for_now_comes_back_when_it_was_told_to_within_half_a_minute(ctx: Ctx) {
+    let bench = Bench::new(&ctx, 1, |_, key| async move {
+        Err(Failed(Class::Later(if key == "web" { 3 * SECOND } else { 86_400 * SECOND })))
+    });
+    bench.queue.add("web");
+    bench.queue.add("db");
+    ctx.sleep(7 * SECOND).await.unwrap();
+    assert_eq!(*bench.runs.lock().unwrap(), [("web", 0), ("db", 0), ("web", 3000), ("web", 6000)]);
+    ctx.sleep(24 * SECOND).await.unwrap();
+    assert!(bench.runs.lock().unwrap().contains(&("db", 30_000)));
+}
+
+#[pando_context::test(paused)]
 async fn an_invalid_object_waits_for_a_change(ctx: Ctx) {
     let bench = Bench::new(&ctx, 1, |_, _| async { Err(Failed(Class::Invalid)) });
     bench.queue.add("web");
@@ -164,8 +187,24 @@ async fn a_stopped_controller_leaves_nothing_and_loses_no_key(root: &Scope) {
     term.stop(Reason::shutdown("test"), SECOND).await.unwrap();
     assert!(bench.start.elapsed() < 2 * SECOND);
     let depth = bench.queue.depth();
-    assert_eq!((depth.normal, depth.delayed, depth.processing), (1, 2, 0));
+    assert_eq!((depth.ready(), depth.delayed, depth.processing), (1, 2, 0));
     assert!(!bench.metrics.encode().unwrap().contains("pando_reconcile_errors_total{"));
+}
+
+#[pando_context::test(paused)]
+async fn a_reconcile_finds_the_priority_of_its_key_in_its_context(ctx: Ctx) {
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&seen);
+    let bench = Bench::new(&ctx, 1, move |ctx, _| {
+        log.lock().unwrap().push(ctx.get::<Priority>().copied());
+        std::future::ready(Ok(Action::Done))
+    });
+    bench.queue.add_with("resync", Priority::Background);
+    bench.queue.add_with("going", Priority::Removal);
+    ctx.sleep(SECOND).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), [Some(Priority::Removal), Some(Priority::Background)]);
+    let waits = "workqueue_queue_duration_seconds_count{name=\"works\"} 2";
+    assert!(bench.metrics.encode().unwrap().contains(waits));
 }
 
 #[pando_context::test(paused)]

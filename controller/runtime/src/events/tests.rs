@@ -111,6 +111,34 @@ async fn a_refused_event_is_only_counted(ctx: Ctx) {
 }
 
 #[pando_context::test(paused)]
+async fn a_busy_server_is_left_alone_for_as_long_as_it_says(ctx: Ctx) {
+    let start = Instant::now();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&asked);
+    let service = service_fn(move |_: Request<Body>| {
+        let count = {
+            let mut log = log.lock().unwrap();
+            log.push(start.elapsed().as_secs());
+            log.len()
+        };
+        let seconds = if count == 1 { 7 } else { 86_400 };
+        let status = serde_json::json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+            "code": 429, "reason": "TooManyRequests", "message": "", "details": {"retryAfterSeconds": seconds}});
+        let response = Response::builder().status(429).body(Body::from(status.to_string().into_bytes()));
+        std::future::ready(Ok::<_, Infallible>(response.unwrap()))
+    });
+    let metrics = Metrics::new();
+    let clock = Arc::new(ManualClock::new(Timestamp::UNIX_EPOCH));
+    let (recorder, task) = Recorder::start(&ctx, Client::new(service, "default"), clock, metrics.clone());
+    task.detach();
+    recorder.record(&object("1"), Level::Normal, "First", "");
+    recorder.record(&object("1"), Level::Normal, "Second", "");
+    ctx.sleep(Duration::from_secs(90)).await.unwrap();
+    assert_eq!(*asked.lock().unwrap(), [0, 7, 37, 67], "the second begins when the third rest of the first is over");
+    assert_eq!(metrics.events(EventFate::Refused), 1);
+}
+
+#[pando_context::test(paused)]
 async fn recording_goes_on_without_effect_after_the_end(root: &Scope) {
     let term = root.ctx().child(&Kind::new("term"));
     let (recorder, metrics, _) = recorder(term.ctx(), false);

@@ -1,24 +1,23 @@
 //! The rules of the queue as a value: the time is handed in, nothing waits, nothing is locked.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use pando_context::Instant;
 
 use super::{Key, Priority};
 use crate::backoff::Backoff;
+use crate::priority::{Lanes, Place};
 
-/// While normal keys wait, every so many-th key taken is a background one: they get their turn even
-/// when normal work never ends.
-const BACKGROUND_TURN: u32 = 16;
+/// Every so many-th key taken is the one that has waited longest, whatever its priority: keys get their turn even when
+/// more urgent work never ends, and a resync of everything takes no more than this share.
+const TURN: u32 = 16;
 
 /// How much is in a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
-    /// Ready, somebody waits for them.
-    pub normal: usize,
-    /// Ready, nobody waits for them.
-    pub background: usize,
+    /// Ready, in the order of [`Priority::ALL`].
+    pub waiting: [usize; Priority::COUNT],
     /// Waiting for the end of a delay.
     pub delayed: usize,
     /// Taken and not given back.
@@ -32,27 +31,35 @@ pub struct Depth {
 impl Depth {
     /// Keys that could be taken right now.
     pub fn ready(&self) -> usize {
-        self.normal + self.background
+        self.waiting.iter().sum()
     }
 }
 
 /// The state of a queue.
 #[derive(Debug)]
 pub struct State<K> {
-    /// Keys that need processing. With a place: in `normal` or `background`. Without one: being
-    /// processed at the moment, and to be queued when that ends.
-    dirty: HashMap<K, (Priority, Option<u64>)>,
-    processing: HashSet<K>,
-    normal: BTreeMap<u64, (K, Instant)>,
-    background: BTreeMap<u64, (K, Instant)>,
+    /// Keys that need processing. With a place: in `ready`. Without one: being processed at the moment, and to be
+    /// queued when that ends.
+    dirty: HashMap<K, (Priority, Option<Place>)>,
+    processing: HashMap<K, Priority>,
+    ready: Lanes<K>,
     /// By due time, then by the order in which they were added.
-    delayed: BTreeMap<(Instant, u64), K>,
+    delayed: BTreeMap<(Instant, u64), (K, Priority)>,
     due: HashMap<K, (Instant, u64)>,
     failures: HashMap<K, u32>,
-    /// Places given out so far: first come, first served.
-    places: u64,
-    /// Normal keys taken since the last background one.
-    turn: u32,
+    /// Delays given out so far.
+    delays: u64,
+}
+
+/// A key that was ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Popped<K> {
+    /// The key.
+    pub key: K,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// How long it was ready.
+    pub waited: Duration,
 }
 
 impl<K: Key> State<K> {
@@ -60,27 +67,13 @@ impl<K: Key> State<K> {
     pub fn new() -> Self {
         Self {
             dirty: HashMap::new(),
-            processing: HashSet::new(),
-            normal: BTreeMap::new(),
-            background: BTreeMap::new(),
+            processing: HashMap::new(),
+            ready: Lanes::new(TURN),
             delayed: BTreeMap::new(),
             due: HashMap::new(),
             failures: HashMap::new(),
-            places: 0,
-            turn: 0,
+            delays: 0,
         }
-    }
-
-    fn lane(&mut self, priority: Priority) -> &mut BTreeMap<u64, (K, Instant)> {
-        match priority {
-            Priority::Normal => &mut self.normal,
-            Priority::Background => &mut self.background,
-        }
-    }
-
-    fn place(&mut self) -> u64 {
-        self.places += 1;
-        self.places
     }
 
     /// Marks a key as needing processing, and queues it unless it waits already or is being
@@ -94,59 +87,56 @@ impl<K: Key> State<K> {
                 return;
             }
             Some((known, Some(place))) => {
-                if let Some((_, waiting)) = self.lane(known).remove(&place) {
+                if let Some((waiting, _)) = self.ready.remove(known, place) {
                     since = waiting;
                 }
             }
             None => {}
         }
-        if self.processing.contains(&key) {
+        if self.processing.contains_key(&key) {
             self.dirty.insert(key, (priority, None));
         } else {
-            let place = self.place();
-            self.dirty.insert(key.clone(), (priority, Some(place)));
-            self.lane(priority).insert(place, (key, since));
+            let place = self.ready.push(priority, since, key.clone());
+            self.dirty.insert(key, (priority, Some(place)));
         }
     }
 
-    /// Adds a key at a time; of several times, the earliest counts.
-    pub fn add_at(&mut self, key: K, due: Instant) {
+    /// Adds a key at a time; of several times the earliest counts, and of several priorities the highest.
+    pub fn add_at(&mut self, key: K, priority: Priority, due: Instant) {
+        let mut priority = priority;
         if let Some(known) = self.due.get(&key).copied() {
+            if let Some((_, other)) = self.delayed.get_mut(&known) {
+                priority = priority.max(*other);
+                *other = priority;
+            }
             if known.0 <= due {
                 return;
             }
             self.delayed.remove(&known);
         }
-        let at = (due, self.place());
-        self.delayed.insert(at, key.clone());
+        self.delays += 1;
+        let at = (due, self.delays);
+        self.delayed.insert(at, (key.clone(), priority));
         self.due.insert(key, at);
     }
 
     /// Takes the next key that is ready, the delayed ones that are due among them.
-    pub fn pop(&mut self, now: Instant) -> Option<K> {
+    pub fn pop(&mut self, now: Instant) -> Option<Popped<K>> {
         self.promote(now);
-        let background_first = self.turn >= BACKGROUND_TURN && !self.background.is_empty();
-        let lane = match background_first || self.normal.is_empty() {
-            true => Priority::Background,
-            false => Priority::Normal,
-        };
-        let (_, (key, _)) = self.lane(lane).pop_first()?;
-        self.turn = match lane {
-            Priority::Background => 0,
-            Priority::Normal => self.turn.saturating_add(1),
-        };
+        let (priority, since, key) = self.ready.pop()?;
         self.dirty.remove(&key);
-        self.processing.insert(key.clone());
-        Some(key)
+        self.processing.insert(key.clone(), priority);
+        Some(Popped { key, priority, waited: now.saturating_duration_since(since) })
     }
 
     fn promote(&mut self, now: Instant) {
         while let Some(entry) = self.delayed.first_entry()
             && entry.key().0 <= now
         {
-            let key = entry.remove();
+            let (due, _) = *entry.key();
+            let (key, priority) = entry.remove();
             self.due.remove(&key);
-            self.add(key, Priority::Normal, now);
+            self.add(key, priority, due);
         }
     }
 
@@ -157,24 +147,30 @@ impl<K: Key> State<K> {
 
     /// Whether a key could be taken.
     pub fn has_ready(&self) -> bool {
-        !self.normal.is_empty() || !self.background.is_empty()
+        !self.ready.is_empty()
     }
 
     /// Ends the processing of a key; if it was added meanwhile, it is ready now.
     pub fn release(&mut self, key: &K, now: Instant) {
-        if self.processing.remove(key)
+        if self.processing.remove(key).is_some()
             && let Some((priority, None)) = self.dirty.remove(key)
         {
             self.add(key.clone(), priority, now);
         }
     }
 
+    /// Looks at a key that is being processed again at this time, as urgent as it was.
+    pub fn again_at(&mut self, key: &K, due: Instant) {
+        let priority = self.processing.get(key).copied().unwrap_or_default();
+        self.add_at(key.clone(), priority, due);
+    }
+
     /// Counts a failure and plans the retry; returns the delay.
-    pub fn failed(&mut self, key: &K, now: Instant) -> Duration {
+    pub fn failed(&mut self, key: &K, backoff: Backoff, now: Instant) -> Duration {
         let failures = self.failures.entry(key.clone()).or_default();
         *failures = failures.saturating_add(1);
-        let delay = Backoff::KEY.delay(*failures);
-        self.add_at(key.clone(), now + delay);
+        let delay = backoff.delay(*failures);
+        self.again_at(key, now + delay);
         delay
     }
 
@@ -194,15 +190,12 @@ impl<K: Key> State<K> {
     /// How much is in the queue. Keys whose delay has ended count as ready.
     pub fn depth(&mut self, now: Instant) -> Depth {
         self.promote(now);
-        let first = |lane: &BTreeMap<u64, (K, Instant)>| lane.values().next().map(|entry| entry.1);
-        let since = [first(&self.normal), first(&self.background)].into_iter().flatten().min();
         Depth {
-            normal: self.normal.len(),
-            background: self.background.len(),
+            waiting: Priority::ALL.map(|priority| self.ready.len(priority)),
             delayed: self.delayed.len(),
             processing: self.processing.len(),
             failing: self.failures.len(),
-            oldest: since.map(|since| now.saturating_duration_since(since)),
+            oldest: self.ready.oldest().map(|since| now.saturating_duration_since(since)),
         }
     }
 }

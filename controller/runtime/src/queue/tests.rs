@@ -9,8 +9,9 @@ use futures::poll;
 use pando_context::{Ctx, Instant, Kind, ReasonKind, Scope};
 use proptest::prelude::*;
 
-use super::state::State;
+use super::state::{Popped, State};
 use super::{Depth, Priority, Queue};
+use crate::backoff::Backoff;
 
 const MS: Duration = Duration::from_millis(1);
 const WORKER: Kind = Kind::new("worker");
@@ -49,7 +50,7 @@ async fn normal_keys_go_first_and_background_keys_get_their_turn(ctx: Ctx) {
         order.push(*taken);
         taken.done();
     }
-    assert_eq!(order.iter().position(|key| *key == 1000), Some(16));
+    assert_eq!(order.iter().position(|key| *key == 1000), Some(15));
     order.retain(|key| *key != 1000);
     assert_eq!(order, Vec::from_iter(0..40));
 }
@@ -63,8 +64,40 @@ async fn a_waiting_key_moves_up_and_never_down(ctx: Ctx) {
     queue.add_with("web", Priority::Background);
     let taken = queue.next(&ctx).await.unwrap();
     assert_eq!(*taken, "web");
-    assert_eq!(queue.depth().background, 1);
+    assert_eq!((queue.depth().ready(), taken.priority()), (1, Priority::Normal));
     taken.done();
+}
+
+#[pando_context::test(paused)]
+async fn a_key_comes_back_as_urgent_as_it_was(ctx: Ctx) {
+    let queue = Queue::new("test");
+    queue.add_with("resync", Priority::Background);
+    queue.add_with("going", Priority::Removal);
+    let taken = queue.next(&ctx).await.unwrap();
+    assert_eq!((*taken, taken.priority()), ("going", Priority::Removal));
+    taken.failed();
+    queue.next(&ctx).await.unwrap().done_for(5 * MS);
+    ctx.sleep(50 * MS).await.unwrap();
+    let again = queue.next(&ctx).await.unwrap();
+    assert_eq!((again.priority(), again.waited()), (Priority::Removal, 45 * MS));
+    again.done();
+    // An event meanwhile makes the visit as urgent as itself.
+    let last = queue.next(&ctx).await.unwrap();
+    assert_eq!(last.priority(), Priority::Background);
+    queue.add_after("resync", 5 * MS);
+    last.done_for(Duration::from_secs(60));
+    let last = queue.next(&ctx).await.unwrap();
+    assert_eq!((last.priority(), last.waited()), (Priority::Normal, Duration::ZERO));
+    last.done();
+}
+
+#[pando_context::test(paused)]
+async fn a_key_that_loses_against_others_comes_back_within_a_second(ctx: Ctx) {
+    let queue = Queue::new("test");
+    queue.add("web");
+    for _ in 0..20 {
+        assert!(queue.next(&ctx).await.unwrap().contended() <= Duration::from_secs(1));
+    }
 }
 
 #[pando_context::test(paused)]
@@ -206,7 +239,7 @@ fn owe(owed: &mut Owed, key: u8, from: Instant) {
 }
 
 fn take(state: &mut State<u8>, hands: &mut Vec<u8>, owed: &mut [Owed; 2], now: Instant) -> bool {
-    let Some(key) = state.pop(now) else {
+    let Some(Popped { key, .. }) = state.pop(now) else {
         return false;
     };
     assert!(!hands.contains(&key), "{key} is in two hands");
@@ -237,7 +270,7 @@ proptest! {
                     owe(&mut owed[0], key, now);
                 }
                 Step::AddAfter(key, delay) => {
-                    state.add_at(key, now + delay * MS);
+                    state.add_at(key, Priority::Normal, now + delay * MS);
                     owe(&mut owed[1], key, now + delay * MS);
                 }
                 Step::Pop => {
@@ -251,7 +284,7 @@ proptest! {
                 }
                 Step::Failed(at) => {
                     let key = hands.swap_remove(at % hands.len());
-                    let delay = state.failed(&key, now);
+                    let delay = state.failed(&key, Backoff::KEY, now);
                     prop_assert!(delay >= 5 * MS && delay <= Duration::from_secs(30));
                     state.release(&key, now);
                     owe(&mut owed[1], key, now + delay);

@@ -8,13 +8,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// Namespace and name: where an object lives within one kind.
 ///
 /// Sorts by namespace first, cluster-scoped objects before all others, so that the objects of one
-/// namespace are neighbours.
+/// namespace are neighbours. Clones share the text: a key is in tables, indexes and queues at the same time. Cheap to clone: queues and indexes share the text with the store.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace; `None` for cluster-scoped objects.
-    pub namespace: Option<Box<str>>,
+    pub namespace: Option<Arc<str>>,
     /// The name, unique within the namespace at any one time.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 impl Key {

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 /// A type that a [`Store`](super::Store) can hold.
 ///
-/// Every typed Kubernetes resource (`DynamicType = ()`) is one. Stages that need less implement it
+/// Every type of Kubernetes resource is one. Stages that need less implement it
 /// for a type of their own that holds just what they read.
 pub trait Record: Send + Sync + Sized + 'static {
     /// Reads one object. The error is one line that says what is wrong with it; it must not quote
@@ -25,12 +25,13 @@ pub trait Record: Send + Sync + Sized + 'static {
 
 impl<K> Record for K
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Send + Sync + 'static,
+    K: Resource + Clone + DeserializeOwned + Send + Sync + 'static,
 {
+    /// What the decoder has built has room to grow, four places for a list of one; what is kept is a copy without.
     fn decode(_: &ApiResource, raw: &RawValue) -> Result<Self, String> {
         let mut object: Self = serde_json::from_str(raw.get()).map_err(|error| decode_error(&error))?;
         Record::prune(&mut object);
-        Ok(object)
+        Ok(object.clone())
     }
 
     fn meta(&self) -> &ObjectMeta {

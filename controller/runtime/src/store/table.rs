@@ -50,6 +50,7 @@
 
 mod graves;
 mod list;
+mod named;
 #[cfg(test)]
 mod tests;
 

@@ -2,10 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests")]
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::discovery::ApiResource;
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
@@ -20,6 +22,10 @@ fn config_map(name: &str, revision: u64, color: &str) -> ConfigMap {
 
 fn store() -> Store<ConfigMap> {
     Store::new(ApiResource::erase::<ConfigMap>(&()))
+}
+
+fn by_color(object: &ConfigMap, values: &mut Values) {
+    object.metadata.labels.iter().flat_map(|labels| labels.values()).for_each(|color| values.add(color));
 }
 
 fn key(name: &str) -> Key {
@@ -58,8 +64,6 @@ fn the_answer_to_the_last_finalizers_removal_is_the_end_of_the_object() {
 
 #[test]
 fn indexes_follow_every_change() {
-    let by_color =
-        |object: &ConfigMap| object.metadata.labels.iter().flat_map(|labels| labels.values().cloned()).collect();
     let store = store();
     store.written(config_map("a", 1, "red"));
     let store = store.with_index("color", by_color);
@@ -171,4 +175,107 @@ fn a_decision_over_all_objects_waits_for_the_first_list_and_for_readable_objects
     assert_eq!(names(&store.complete(Some("m")).unwrap()), [] as [&str; 0], "another namespace is not concerned");
     store.applied(observed("b", 3, Ok(config_map("b", 3, "red"))));
     assert_eq!(names(&store.complete(Some("n")).unwrap()), ["a", "b"]);
+}
+
+#[test]
+fn a_decision_by_index_waits_for_every_object_of_its_namespace() {
+    let store = store().with_index("color", by_color);
+    let refused = store.complete_by_index("color", &["red"], None).unwrap_err();
+    assert!(refused.to_string().contains("not complete yet"), "{refused}");
+    store.list_begins();
+    let observed = |name: &str, value| Observed { key: key(name), uid: Uid::from(name), revision: Revision(2), value };
+    store.listed(observed("a", Ok(Arc::new(config_map("a", 2, "red")))));
+    store.listed(observed("b", Err("not a config map".to_owned())));
+    store.list_ends();
+    assert!(store.complete_by_index("color", &["red"], Some("n")).is_err(), "b may be red");
+    assert!(store.complete_by_index("color", &["blue"], None).is_err(), "or blue");
+    assert!(store.complete_by_index("color", &["red"], Some("m")).unwrap().is_empty(), "b is not in m");
+    store.applied(Observed { revision: Revision(3), ..observed("b", Ok(Arc::new(config_map("b", 3, "blue")))) });
+    assert_eq!(names(&store.complete_by_index("color", &["red"], Some("n")).unwrap()), ["a"]);
+    let both = store.complete_by_index("color", &["red", "blue", "red"], Some("n")).unwrap();
+    assert_eq!(names(&both), ["a", "b"], "each once");
+    assert!(store.complete_by_index("size", &["red"], Some("n")).is_err(), "what no index knows is not absent");
+}
+
+/// One step in the life of a store.
+#[derive(Clone, Debug)]
+enum Step {
+    Write { namespace: u8, name: u8, colors: Vec<u8> },
+    Remove { namespace: u8, name: u8 },
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..3u8, 0..4u8, prop::collection::vec(0..4u8, 0..3))
+            .prop_map(|(namespace, name, colors)| Step::Write { namespace, name, colors }),
+        1 => (0..3u8, 0..4u8).prop_map(|(namespace, name)| Step::Remove { namespace, name }),
+    ]
+}
+
+/// Namespace 0 stands for cluster-scoped objects.
+fn place(namespace: u8, name: u8) -> Key {
+    let namespace = (namespace > 0).then(|| format!("n{namespace}"));
+    Key::new(namespace.as_deref(), &format!("o{name}"))
+}
+
+/// The colours of an object with their positions, so that some values are prefixes of others.
+fn colors_of(object: &ConfigMap, values: &mut Values) {
+    for color in object.metadata.labels.iter().flat_map(|labels| labels.keys()) {
+        values.add_joined(&["c", color]);
+        values.add("c");
+    }
+}
+
+fn scan(store: &Store<ConfigMap>, lookup: Lookup<'_>, namespace: Option<&str>) -> Vec<Key> {
+    let matches = |value: &str| match lookup {
+        Lookup::Value(wanted) => value == wanted,
+        Lookup::Prefix(prefix) => value.starts_with(prefix),
+    };
+    let has = |object: &ConfigMap| {
+        let colors: Vec<_> = object.metadata.labels.iter().flat_map(|labels| labels.keys()).collect();
+        colors.iter().any(|color| matches(&format!("c{color}"))) || (!colors.is_empty() && matches("c"))
+    };
+    store.list(namespace).iter().filter(|object| has(object)).map(|object| Key::of(&object.metadata)).collect()
+}
+
+proptest! {
+    /// Whatever is written and removed: an index finds what a scan of the whole store would.
+    #[test]
+    fn an_index_finds_what_a_scan_finds(steps in prop::collection::vec(any_step(), 0..40)) {
+        let store = store().with_index("colors", colors_of);
+        for (number, step) in steps.iter().enumerate() {
+            match step {
+                Step::Write { namespace, name, colors } => {
+                    let key = place(*namespace, *name);
+                    let labels: BTreeMap<_, _> = colors.iter().map(|color| (color.to_string(), String::new())).collect();
+                    let meta = ObjectMeta {
+                        namespace: key.namespace().map(str::to_owned),
+                        name: Some(key.name.to_string()),
+                        uid: Some(format!("{key}-{}", colors.len() / 2)),
+                        resource_version: Some((number + 1).to_string()),
+                        labels: Some(labels),
+                        ..ObjectMeta::default()
+                    };
+                    store.written(ConfigMap { metadata: meta, ..ConfigMap::default() });
+                }
+                Step::Remove { namespace, name } => {
+                    let key = place(*namespace, *name);
+                    (0..2).for_each(|uid| store.removed(&key, &format!("{key}-{uid}")));
+                }
+            }
+            for lookup in [Lookup::Value("c"), Lookup::Value("c1"), Lookup::Value("x"), Lookup::Prefix("c"), Lookup::Prefix("c2")] {
+                for namespace in [None, Some("n1"), Some("n2"), Some("n")] {
+                    let found: Vec<_> =
+                        store.find("colors", lookup, namespace).iter().map(|object| Key::of(&object.metadata)).collect();
+                    prop_assert_eq!(found, scan(&store, lookup, namespace), "{:?} in {:?} after {:?}", lookup, namespace, step);
+                }
+            }
+            for name in ["o0", "o1", "o", "p"] {
+                let named: Vec<_> = store.named(name).iter().map(|object| Key::of(&object.metadata)).collect();
+                let scanned = store.keys().into_iter().filter(|key| &*key.name == name);
+                prop_assert_eq!(named, scanned.collect::<Vec<_>>(), "{} after {:?}", name, step);
+            }
+            prop_assert_eq!(store.count("colors", Lookup::Value("c1")), scan(&store, Lookup::Value("c1"), None).len());
+        }
+    }
 }
