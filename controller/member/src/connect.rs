@@ -4,14 +4,17 @@
 //! `tokenFile` and certificate paths would let whoever may write a Secret run programs and read files of this process.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use pando_api::cluster::Cluster;
 use pando_context::Ctx;
-use pando_runtime::client::{ClientError, Credentials, Limits, Stack};
+use pando_runtime::client::{ClientError, Credentials, Limits, Stack, Trouble};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::breaker::Sign;
+use crate::gate::Gate;
 use crate::gateway;
 
 /// Keys of a cluster's secret (Karmada 1.19).
@@ -96,10 +99,17 @@ impl Connection {
     }
 
     /// Two clients with connections of their own (requests, watches), all of whose tasks live under `ctx`.
-    pub(crate) fn open(&self, ctx: &Ctx) -> Result<(Client, Client), Refused> {
+    /// What the connections notice by themselves is told to `gate`.
+    pub(crate) fn open(&self, ctx: &Ctx, gate: &Arc<Gate>) -> Result<(Client, Client), Refused> {
         // The gateway's deadline is the tighter one; these are for what hangs below it.
         let limits = Limits { mutate: gateway::DEADLINE, read: gateway::DEADLINE, ..Limits::default() };
-        let stack = Stack::for_member(&self.credentials).limits(limits);
+        let gate = Arc::clone(gate);
+        let stack = Stack::for_member(&self.credentials).limits(limits).on_trouble(move |trouble| {
+            gate.sign(match trouble {
+                Trouble::PingLost => Sign::Dead,
+                Trouble::WatchBroken => Sign::Broken,
+            });
+        });
         Ok((stack.client(ctx)?, stack.client(ctx)?))
     }
 }

@@ -38,6 +38,9 @@ pub enum Fault {
     /// The caller or the cluster's context ended: not a failure, nothing to report.
     #[error("stopped: {0}")]
     Stopped(Stop),
+    /// Nothing was sent: the member is known to be lost.
+    #[error("the cluster is lost: {0}")]
+    Lost(String),
     /// Our own deadline passed. A write may or may not have taken effect: read before repeating it.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
@@ -64,7 +67,7 @@ pub enum Fault {
     #[error("the kind is not served there: install its CustomResourceDefinition in the member")]
     KindMissing,
     /// The namespace is being deleted; nothing can be created in it.
-    #[error("namespace {0:?} is being deleted there")]
+    #[error("it is being deleted there: namespace {0}")]
     NamespaceTerminating(String),
     /// 409 AlreadyExists.
     #[error("already exists")]
@@ -85,8 +88,13 @@ pub enum Fault {
     #[error("server-side apply cannot merge the object: {0}")]
     NotMergeable(String),
     /// 429, or 503 with Retry-After.
-    #[error("asked to slow down for {0:?}")]
-    Throttled(Duration),
+    #[error("asked to slow down for {asked:?}, tried again after {wait:?}")]
+    Throttled {
+        /// What the member asked for.
+        asked: Duration,
+        /// What it gets: at most [`LONGEST_RETRY_AFTER`].
+        wait: Duration,
+    },
     /// 413, or a reply above our limit.
     #[error("too large: {0}")]
     TooLarge(String),
@@ -109,6 +117,7 @@ impl Fault {
     pub fn category(&self) -> &'static str {
         match self {
             Self::Stopped(_) => "stopped",
+            Self::Lost(_) => "lost",
             Self::Deadline(_) => "deadline",
             Self::Unreachable(_) => "unreachable",
             Self::Unauthorized => "unauthorized",
@@ -123,7 +132,7 @@ impl Fault {
             Self::Denied(_) => "denied",
             Self::QuotaExceeded(_) => "quota_exceeded",
             Self::NotMergeable(_) => "not_mergeable",
-            Self::Throttled(_) => "throttled",
+            Self::Throttled { .. } => "throttled",
             Self::TooLarge(_) => "too_large",
             Self::Server { .. } => "server_error",
             Self::NotKubernetes(_) => "not_kubernetes",
@@ -135,7 +144,12 @@ impl Fault {
     pub fn is_cluster_wide(&self) -> bool {
         matches!(
             self,
-            Self::Deadline(_) | Self::Unreachable(_) | Self::Unauthorized | Self::Throttled(_) | Self::NotKubernetes(_)
+            Self::Lost(_)
+                | Self::Deadline(_)
+                | Self::Unreachable(_)
+                | Self::Unauthorized
+                | Self::Throttled { .. }
+                | Self::NotKubernetes(_)
         )
     }
 
@@ -166,11 +180,9 @@ impl Fault {
             StatusCode::CONFLICT => Self::Conflict(text(&status, secret)),
             StatusCode::UNPROCESSABLE_ENTITY | StatusCode::BAD_REQUEST => Self::of_invalid(verb, &status, secret),
             StatusCode::PAYLOAD_TOO_LARGE => Self::TooLarge(text(&status, secret)),
-            StatusCode::TOO_MANY_REQUESTS => {
-                Self::Throttled(retry_after(headers, Some(&status)).unwrap_or(Duration::from_secs(1)))
-            }
+            StatusCode::TOO_MANY_REQUESTS => Self::throttled(retry_after(headers, Some(&status))),
             StatusCode::SERVICE_UNAVAILABLE if retry_after(headers, Some(&status)).is_some() => {
-                Self::Throttled(retry_after(headers, Some(&status)).unwrap_or(Duration::from_secs(1)))
+                Self::throttled(retry_after(headers, Some(&status)))
             }
             StatusCode::INTERNAL_SERVER_ERROR if status.message.contains("failed to create typed patch object") => {
                 Self::NotMergeable(text(&status, secret))
@@ -188,12 +200,22 @@ impl Fault {
             StatusCode::NOT_FOUND if target.is_none() => Self::NotFound,
             // An API server answers unknown paths with this text. So do many other servers: it proves nothing by itself.
             StatusCode::NOT_FOUND if body.trim_ascii() == b"404 page not found" => Self::KindMissing,
-            StatusCode::TOO_MANY_REQUESTS => {
-                Self::Throttled(retry_after(headers, None).unwrap_or(Duration::from_secs(1)))
-            }
+            StatusCode::TOO_MANY_REQUESTS => Self::throttled(retry_after(headers, None)),
             code if code.is_server_error() => Self::Server { code: code.as_u16(), message: "no details given".into() },
             code => Self::NotKubernetes(format!("status {code} with a body that is not a Kubernetes Status")),
         }
+    }
+
+    /// Without a word about when, a second is asked for.
+    fn throttled(asked: Option<Duration>) -> Self {
+        let asked = asked.unwrap_or(Duration::from_secs(1));
+        Self::Throttled { asked, wait: asked.min(LONGEST_RETRY_AFTER) }
+    }
+
+    /// What a body that should have been an object was instead.
+    pub(crate) fn of_body(body: &[u8], why: &str) -> Self {
+        let is_page = body.trim_ascii_start().first() == Some(&b'<');
+        Self::NotKubernetes(if is_page { "it answers with a web page".to_owned() } else { one_line(why) })
     }
 
     fn of_forbidden(verb: &'static str, target: Option<&Target>, status: &Status, secret: bool) -> Self {
@@ -276,13 +298,13 @@ fn rbac_verb(verb: &'static str) -> &'static str {
     }
 }
 
-/// Retry-After by header (seconds) or by `details.retryAfterSeconds`, capped. Garbage counts as absent.
+/// Retry-After by header (seconds) or by `details.retryAfterSeconds`. Garbage counts as absent.
 fn retry_after(headers: &HeaderMap, status: Option<&Status>) -> Option<Duration> {
     let header = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse::<u64>().ok());
     let details = || {
         status?.details.as_ref().map(|details| u64::from(details.retry_after_seconds)).filter(|seconds| *seconds > 0)
     };
-    header.or_else(details).map(|seconds| Duration::from_secs(seconds).min(LONGEST_RETRY_AFTER))
+    header.or_else(details).map(Duration::from_secs)
 }
 
 /// The server's message, one line, cut; for Secrets only the names of the refused fields, as messages quote values.

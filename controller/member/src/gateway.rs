@@ -10,7 +10,8 @@
 //! | [`strip`](Gateway::strip) | merge patch | uid and resourceVersion |
 //! | [`delete`](Gateway::delete) | DELETE, Background | uid and resourceVersion preconditions |
 //!
-//! Flow: one request, one answer, no retry. Guarantees: every call ends at the earliest of its own deadline, its caller's
+//! Flow: the member's [`Gate`](crate::gate::Gate), one request, one answer, no retry. Guarantees: no more calls at a time than the
+//! gate lets in, none while the member is lost; every call ends at the earliest of its own deadline, its caller's
 //! context and the cluster's; a mutating call needs a [`Term`]. Caveat: a write that ended without an
 //! answer (stopped, deadline, unreachable, server error) may have happened; read before repeating it.
 
@@ -32,6 +33,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::fault::{Error, Fault, one_line};
+use crate::limit::Class;
 use crate::link::Member;
 use crate::object::Live;
 use crate::target::Target;
@@ -184,7 +186,8 @@ impl Gateway {
         uid: &str,
         resource_version: &str,
     ) -> Result<Deleted, Error> {
-        let body = match self.call(ctx, "delete", target, request::delete(target, uid, resource_version)).await {
+        let request = request::delete(target, uid, resource_version);
+        let body = match self.call(ctx, "delete", target, request, Ok).await {
             Ok(body) => body,
             Err(Error { fault: Fault::NotFound, .. }) => return Ok(Deleted::Gone),
             Err(error) => return Err(error),
@@ -202,32 +205,57 @@ impl Gateway {
     /// # Errors
     /// The general ones; [`Fault::NotKubernetes`] when the answer holds no token.
     pub async fn token(&self, ctx: &Ctx, _: &Term, account: &Target, seconds: u64) -> Result<Issued, Error> {
-        let body = self.call(ctx, "create token", account, request::token(account, seconds)).await?;
-        Issued::read(&body).map_err(|text| self.error("create token", &account.to_string(), Fault::NotKubernetes(text)))
+        let request = request::token(account, seconds);
+        self.call(ctx, "create token", account, request, |body| Issued::read(&body).map_err(Fault::NotKubernetes)).await
     }
 
     async fn object(&self, ctx: &Ctx, verb: &'static str, target: &Target, request: Prepared) -> Result<Live, Error> {
-        let body = self.call(ctx, verb, target, request).await?;
-        let raw: Result<Box<RawValue>, _> = serde_json::from_slice(&body);
-        let live = raw.map_err(|error| error.to_string()).and_then(Live::read);
-        live.map_err(|text| self.error(verb, &target.to_string(), Fault::NotKubernetes(text)))
+        let read = |body: Bytes| {
+            let raw: Result<Box<RawValue>, _> = serde_json::from_slice(&body);
+            let live = raw.map_err(|error| format!("the answer is no whole object: {error}")).and_then(Live::read);
+            live.map_err(|text| Fault::of_body(&body, &text))
+        };
+        self.call(ctx, verb, target, request, read).await
     }
 
-    async fn call(&self, ctx: &Ctx, verb: &'static str, target: &Target, request: Prepared) -> Result<Bytes, Error> {
-        let request = request.map_err(|fault| self.error(verb, &target.to_string(), fault))?;
+    async fn call<T>(
+        &self,
+        ctx: &Ctx,
+        verb: &'static str,
+        target: &Target,
+        request: Prepared,
+        read: impl FnOnce(Bytes) -> Result<T, Fault>,
+    ) -> Result<T, Error> {
+        let outcome = self.pass(ctx, verb, target, request, read).await;
+        outcome.map_err(|fault| self.error(verb, &target.to_string(), fault))
+    }
+
+    async fn pass<T>(
+        &self,
+        ctx: &Ctx,
+        verb: &'static str,
+        target: &Target,
+        request: Prepared,
+        read: impl FnOnce(Bytes) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let request = request?;
+        let member = &self.member;
+        let pass = member.ctx().run(member.gate().enter(ctx)).await.map_err(Fault::Stopped)??;
         let started = Instant::now();
-        let answer = exchange(&self.member, ctx, self.deadline, LARGEST_ANSWER, request).await;
+        let answer = exchange(member, ctx, self.deadline, LARGEST_ANSWER, request).await;
         let outcome = answer.and_then(|(parts, body)| {
             if parts.status.is_success() {
-                Ok(body)
+                read(body)
             } else {
                 Err(Fault::of_reply(verb, Some(target), parts.status, &parts.headers, &body))
             }
         });
+        let class = if verb == "get" { Class::Read } else { Class::Write };
+        pass.ended(class, outcome.as_ref().err());
         if let Some(on_call) = &self.on_call {
-            on_call(&self.member, verb, outcome.as_ref().map_or_else(Fault::category, |_| "ok"), started.elapsed());
+            on_call(member, verb, outcome.as_ref().err().map_or("ok", Fault::category), started.elapsed());
         }
-        outcome.map_err(|fault| self.error(verb, &target.to_string(), fault))
+        outcome
     }
 
     fn error(&self, verb: &'static str, what: &str, fault: Fault) -> Error {

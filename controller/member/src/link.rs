@@ -2,10 +2,13 @@
 //! talks to a member takes a [`Member`], never a bare client.
 
 use std::fmt;
+use std::sync::Arc;
 
 use kube::Client;
 use pando_api::names::ClusterName;
 use pando_context::Ctx;
+
+use crate::gate::Gate;
 
 /// The link to one member cluster. Its clients stay inside this package: requests go through [`crate::gateway`],
 /// [`crate::probe`] and [`crate::watches`] only, each of which is bounded by the cluster's context.
@@ -15,13 +18,20 @@ pub struct Member {
     ctx: Ctx,
     requests: Client,
     watches: Client,
+    gate: Arc<Gate>,
 }
 
 impl Member {
     /// A link from its parts: `requests` and `watches` are separate connections, so that a slow list never holds up a write.
     #[must_use]
     pub fn new(name: ClusterName, ctx: Ctx, requests: Client, watches: Client) -> Self {
-        Self { name, ctx, requests, watches }
+        Self { name, ctx, requests, watches, gate: Gate::new() }
+    }
+
+    /// The same behind a gate that the connections know of.
+    #[must_use]
+    pub fn behind(self, gate: Arc<Gate>) -> Self {
+        Self { gate, ..self }
     }
 
     /// Which cluster this is.
@@ -34,6 +44,12 @@ impl Member {
     #[must_use]
     pub fn ctx(&self) -> &Ctx {
         &self.ctx
+    }
+
+    /// What every call passes.
+    #[must_use]
+    pub fn gate(&self) -> &Arc<Gate> {
+        &self.gate
     }
 
     pub(crate) fn requests(&self) -> &Client {

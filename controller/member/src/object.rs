@@ -69,11 +69,7 @@ impl Live {
     /// The same object as the store keeps it.
     #[must_use]
     pub fn record(&self) -> MemberObject {
-        MemberObject {
-            meta: (*self.meta).clone(),
-            raw: Mutex::new(Some(Arc::clone(&self.raw))),
-            reading: OnceLock::new(),
-        }
+        MemberObject { meta: kept(&self.meta), raw: Mutex::new(Some(Arc::clone(&self.raw))), reading: OnceLock::new() }
     }
 }
 
@@ -92,6 +88,21 @@ fn read_meta(raw: &RawValue) -> Result<ObjectMeta, String> {
     }
     metadata.managed_fields = None;
     Ok(metadata)
+}
+
+/// What the store needs of metadata: a place, a version, and whether the object is on its way out. Labels and annotations were
+/// read into the [`Reading`]; with them an object would weigh several times as much.
+fn kept(meta: &ObjectMeta) -> ObjectMeta {
+    ObjectMeta {
+        name: meta.name.clone(),
+        namespace: meta.namespace.clone(),
+        uid: meta.uid.clone(),
+        resource_version: meta.resource_version.clone(),
+        deletion_timestamp: meta.deletion_timestamp.clone(),
+        deletion_grace_period_seconds: meta.deletion_grace_period_seconds,
+        finalizers: meta.finalizers.clone(),
+        ..ObjectMeta::default()
+    }
 }
 
 /// Does the live object hold what its Work wants?
@@ -170,7 +181,7 @@ impl fmt::Debug for MemberObject {
 
 impl Record for MemberObject {
     fn decode(_: &ApiResource, raw: &RawValue) -> Result<Self, String> {
-        let meta = read_meta(raw)?;
+        let meta = kept(&read_meta(raw)?);
         Ok(Self { meta, raw: Mutex::new(Some(Arc::from(raw.to_owned()))), reading: OnceLock::new() })
     }
 

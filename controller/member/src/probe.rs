@@ -7,6 +7,7 @@ mod discovery;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use kube::client::Body;
 use pando_context::Ctx;
@@ -21,6 +22,9 @@ pub use discovery::{Discovered, GroupVersion, Kind};
 
 /// Time for each request of a probe. Below the period (10 s), so that probes of one member never overlap.
 pub const DEADLINE: Duration = Duration::from_secs(5);
+/// Time for the first request of a probe of a member that is suspected or lost: a call has failed already, and its return
+/// shall not be noticed a deadline late. Enough for a new connection over a long distance.
+pub const SHORT_DEADLINE: Duration = Duration::from_secs(3);
 /// Discovery documents of clusters with hundreds of CRDs reach a few MiB.
 const LARGEST_ANSWER: usize = 32 << 20;
 
@@ -56,8 +60,10 @@ pub enum Identity {
     Unasked,
     /// Its uid.
     Uid(String),
-    /// It was asked, and nobody can say: never to be taken for the right cluster. Why, in one line.
+    /// It was asked, and nobody can say at present: never to be taken for the right cluster. Why, in one line.
     Unread(String),
+    /// It was asked, and does not tell us: as [`Identity::Unread`], until somebody grants it.
+    Untold(String),
 }
 
 /// One look at a member.
@@ -73,28 +79,48 @@ pub struct ProbeResult {
     pub discovered: Option<Discovered>,
 }
 
-/// Looks at a member's health, and, when that is usable and `thorough`, at its version, identity and kinds.
-pub async fn probe(ctx: &Ctx, member: &Member, thorough: bool) -> ProbeResult {
-    let health = health(ctx, member).await;
+/// Looks at a member's health (within `patience`), and, when that is usable and `thorough`, at its version, identity and
+/// kinds. It passes the gate by: somebody has to ask when everybody waits.
+pub async fn probe(ctx: &Ctx, member: &Member, thorough: bool, patience: Duration) -> ProbeResult {
+    let health = health(ctx, member, patience).await;
     let mut result = ProbeResult { health, kubernetes_version: None, identity: Identity::Unasked, discovered: None };
     if thorough && result.health.is_usable() {
         result.kubernetes_version = version(ctx, member).await;
-        result.identity = identity(ctx, member).await;
+        match identity(ctx, member).await {
+            Ok(uid) => result.identity = Identity::Uid(uid),
+            Err(fault @ Fault::Forbidden { .. }) => result.identity = Identity::Untold(fault.to_string()),
+            Err(fault) => {
+                result.identity = Identity::Unread(fault.to_string());
+                // Health endpoints answer strangers, too, and proxies answer for anybody.
+                if matches!(fault, Fault::Unauthorized | Fault::NotKubernetes(_)) {
+                    result.health = health_of(Err(fault));
+                }
+                return result; // its kinds are asked for when it answers
+            }
+        }
         result.discovered = Some(discovery::discover(ctx, member).await);
     }
     result
 }
 
-async fn health(ctx: &Ctx, member: &Member) -> Health {
-    let answer = match get(ctx, member, "/readyz", "*/*").await {
-        // Servers before 1.16 and some gateways have no /readyz.
-        Err(Fault::NotFound) => get(ctx, member, "/healthz", "*/*").await,
-        other => other,
+async fn health(ctx: &Ctx, member: &Member, patience: Duration) -> Health {
+    let ask = |path: &'static str| async move {
+        let body = get_within(ctx, member, path, "*/*", patience).await?;
+        // An API server says "ok" here; what says a page is something else.
+        if body.trim_ascii_start().first() == Some(&b'<') { Err(Fault::of_body(&body, "")) } else { Ok(body) }
     };
+    health_of(match ask("/readyz").await {
+        // Servers before 1.16 and some gateways have no /readyz.
+        Err(Fault::NotFound) => ask("/healthz").await,
+        other => other,
+    })
+}
+
+fn health_of(answer: Result<Bytes, Fault>) -> Health {
     match answer {
         Ok(_) => Health::Healthy,
         // It answers and throttles: slow is not dead.
-        Err(Fault::Throttled(_)) => Health::Healthy,
+        Err(Fault::Throttled { .. }) => Health::Healthy,
         Err(Fault::Unauthorized) => Health::Unauthorized,
         Err(Fault::Forbidden { rule }) => Health::Forbidden(rule),
         Err(Fault::NotKubernetes(text)) => Health::NotKubernetes(text),
@@ -114,24 +140,22 @@ async fn version(ctx: &Ctx, member: &Member) -> Option<String> {
     serde_json::from_slice::<Version>(&body).ok().map(|version| one_line(&version.git_version))
 }
 
-async fn identity(ctx: &Ctx, member: &Member) -> Identity {
-    let body = match get(ctx, member, "/api/v1/namespaces/kube-system", "application/json").await {
-        Ok(body) => body,
-        Err(fault) => return Identity::Unread(fault.to_string()),
-    };
+async fn identity(ctx: &Ctx, member: &Member) -> Result<String, Fault> {
+    let body = get(ctx, member, "/api/v1/namespaces/kube-system", "application/json").await?;
     let namespace = serde_json::from_slice(&body).map_err(|_| "the answer is not JSON".to_owned()).and_then(Live::read);
-    match namespace {
-        Ok(namespace) => Identity::Uid(namespace.uid().to_owned()),
-        Err(text) => Identity::Unread(text),
-    }
+    namespace.map(|namespace| namespace.uid().to_owned()).map_err(|text| Fault::of_body(&body, &text))
 }
 
-pub(crate) async fn get(ctx: &Ctx, member: &Member, path: &str, accept: &str) -> Result<bytes::Bytes, Fault> {
+pub(crate) async fn get(ctx: &Ctx, member: &Member, path: &str, accept: &str) -> Result<Bytes, Fault> {
+    get_within(ctx, member, path, accept, DEADLINE).await
+}
+
+async fn get_within(ctx: &Ctx, member: &Member, path: &str, accept: &str, deadline: Duration) -> Result<Bytes, Fault> {
     let request = Request::get(path)
         .header(header::ACCEPT, accept)
         .body(Body::empty())
         .map_err(|error| Fault::Invalid(format!("{path} is no path: {error}")))?;
-    let (parts, body) = exchange(member, ctx, DEADLINE, LARGEST_ANSWER, request).await?;
+    let (parts, body) = exchange(member, ctx, deadline, LARGEST_ANSWER, request).await?;
     match parts.status {
         status if status.is_success() => Ok(body),
         // Health endpoints answer in plain text: which checks failed.

@@ -13,12 +13,16 @@ use std::time::Duration;
 
 use kube::Client;
 use pando_api::names::ClusterName;
-use pando_context::{Ctx, Kind, Reason, ReasonKind, Scope, Stop};
+use pando_context::{Ctx, Instant, Kind, Reason, ReasonKind, Scope, Stop};
 use pando_runtime::client::Credentials;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
+use crate::breaker::Breaker;
+pub use crate::breaker::{State, Why};
 use crate::connect::{Connection, Refused};
+use crate::gate::Gate;
 use crate::link::Member;
+use crate::missing::Missing;
 use crate::probe::Discovered;
 
 static CLUSTER: Kind = Kind::new("cluster");
@@ -26,29 +30,14 @@ static CLUSTER: Kind = Kind::new("cluster");
 /// How long a detach waits for what is in flight. Calls end at once when their context does; this is for their drops.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// How the link to a member is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Not probed since it was attached.
-    Connecting,
-    /// The last probe was answered by an API server that can be worked with, and that is the cluster which joined.
-    Connected,
-    /// It cannot be worked with at present; work for it is kept, not retried object by object.
-    Lost {
-        /// Why, in one line.
-        cause: String,
-    },
-}
-
 /// One member, as long as its connection parameters stay the same.
 pub struct Entry {
     member: Member,
     /// `None` for a link that brought its own clients.
     credentials: Option<Credentials>,
     fingerprint: u64,
-    state: watch::Sender<State>,
     discovered: watch::Sender<Arc<Discovered>>,
-    suspected: Notify,
+    missing: Mutex<Missing>,
 }
 
 impl Entry {
@@ -58,34 +47,43 @@ impl Entry {
         &self.member
     }
 
+    fn gate(&self) -> &Gate {
+        self.member.gate()
+    }
+
     /// The present state.
     #[must_use]
     pub fn state(&self) -> State {
-        self.state.borrow().clone()
+        self.gate().state()
     }
 
     /// Is it known to work at present?
     #[must_use]
     pub fn is_connected(&self) -> bool {
-        matches!(*self.state.borrow(), State::Connected)
+        self.gate().is_closed()
     }
 
-    /// Records what a probe found. True when this changed the state.
-    pub fn set_state(&self, next: State) -> bool {
-        self.state.send_if_modified(|state| {
-            // A lost member stays lost for the first reason: later probes only find its consequences.
-            let changed = std::mem::discriminant(state) != std::mem::discriminant(&next);
-            if changed {
-                *state = next;
-            }
-            changed
-        })
+    /// Records how the member is known to be at this moment. True when this changed the state.
+    pub fn set_state(&self, found: State) -> bool {
+        self.probed(found, self.outages())
+    }
+
+    /// Records what a probe found which began after so many [`outages`](Self::outages). True when this changed the state: a
+    /// member that was lost meanwhile stays so until another probe.
+    pub fn probed(&self, found: State, outages: u64) -> bool {
+        self.gate().probed(found, outages)
+    }
+
+    /// How often the member was lost so far.
+    #[must_use]
+    pub fn outages(&self) -> u64 {
+        self.gate().outages()
     }
 
     /// Follows the state. The first `changed` is the first change after this call.
     #[must_use]
-    pub fn states(&self) -> watch::Receiver<State> {
-        self.state.subscribe()
+    pub fn states(&self) -> watch::Receiver<Breaker> {
+        self.gate().follow()
     }
 
     /// Waits until the member is connected.
@@ -93,15 +91,21 @@ impl Entry {
     /// # Errors
     /// The context ended first.
     pub async fn connected(&self, ctx: &Ctx) -> Result<(), Stop> {
-        let mut states = self.state.subscribe();
+        let mut states = self.states();
         // The sender lives in `self`: the wait can only end by the state.
-        ctx.run(async move { states.wait_for(|state| *state == State::Connected).await.map(drop) }).await.map(|_| ())
+        ctx.run(async move { states.wait_for(Breaker::is_closed).await.map(drop) }).await.map(|_| ())
     }
 
     /// The kinds that the member serves, as last discovered.
     #[must_use]
     pub fn discovered(&self) -> Arc<Discovered> {
         Arc::clone(&self.discovered.borrow())
+    }
+
+    /// Follows the kinds. The first `changed` is the first change after this call.
+    #[must_use]
+    pub fn discoveries(&self) -> watch::Receiver<Arc<Discovered>> {
+        self.discovered.subscribe()
     }
 
     /// Records what discovery found; groups that did not answer keep what was known of them.
@@ -114,16 +118,46 @@ impl Entry {
             }
             changed
         });
+        self.missing().looked(&self.discovered(), Instant::now());
+    }
+
+    /// Says that somebody needs a kind that the member did not serve when it was last asked: it is asked again at once, and
+    /// from then on often, until the kind is there or nobody has needed it for a while. A kind that was served when it was last
+    /// asked may have been taken away since: it is asked once, if that is not just what it was.
+    pub fn misses(&self, api_version: &str, kind: &str) {
+        let is_listed = self.discovered().resource(api_version, kind).is_some();
+        let (mut missing, now) = (self.missing(), Instant::now());
+        if !(is_listed && missing.is_fresh(now)) && missing.mention(api_version, kind, now) {
+            self.suspect();
+        }
+    }
+
+    /// Says that the member is about to serve a kind: where it does not yet, it is asked again at once and often.
+    pub fn expects(&self, api_version: &str, kind: &str) {
+        if self.discovered().resource(api_version, kind).is_none() {
+            self.missing().expect(api_version, kind, Instant::now());
+            self.suspect();
+        }
+    }
+
+    /// When the kinds are to be looked at again because somebody misses one; `None`: nobody does.
+    #[must_use]
+    pub fn rediscovery(&self) -> Option<Duration> {
+        self.missing().period()
+    }
+
+    fn missing(&self) -> MutexGuard<'_, Missing> {
+        self.missing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that a call failed for a reason that concerns the whole cluster: the next probe is due at once.
     pub fn suspect(&self) {
-        self.suspected.notify_one();
+        self.gate().suspect();
     }
 
     /// Waits until someone suspects the member.
     pub async fn suspected(&self) {
-        self.suspected.notified().await;
+        self.gate().suspected().await;
     }
 }
 
@@ -220,9 +254,11 @@ impl Registry {
         }
         self.detach(name).await?;
         let scope = self.inner.parent.child_named(&CLUSTER, name);
-        let clients = connection.open(scope.ctx())?;
+        let gate = Gate::new();
+        let (requests, watches) = connection.open(scope.ctx(), &gate)?;
+        let member = Member::new(name.clone(), scope.ctx().clone(), requests, watches).behind(gate);
         let credentials = Some(connection.credentials().clone());
-        Ok(Attached::New(self.enter(name, scope, clients, credentials, connection.fingerprint())))
+        Ok(Attached::New(self.enter(member, scope, credentials, connection.fingerprint())))
     }
 
     /// Begins a life of a member over clients that the caller brings (requests, watches): the link of an agent that runs
@@ -237,27 +273,16 @@ impl Registry {
     ) -> Result<Arc<Entry>, StillRunning> {
         self.detach(name).await?;
         let scope = self.inner.parent.child_named(&CLUSTER, name);
-        let clients = open(scope.ctx());
-        Ok(self.enter(name, scope, clients, None, 0))
+        let (requests, watches) = open(scope.ctx());
+        let member = Member::new(name.clone(), scope.ctx().clone(), requests, watches);
+        Ok(self.enter(member, scope, None, 0))
     }
 
-    fn enter(
-        &self,
-        name: &ClusterName,
-        scope: Scope,
-        (requests, watches): (Client, Client),
-        credentials: Option<Credentials>,
-        fingerprint: u64,
-    ) -> Arc<Entry> {
-        let entry = Arc::new(Entry {
-            member: Member::new(name.clone(), scope.ctx().clone(), requests, watches),
-            credentials,
-            fingerprint,
-            state: watch::Sender::new(State::Connecting),
-            discovered: watch::Sender::default(),
-            suspected: Notify::new(),
-        });
-        self.slots().attached.insert(name.clone(), (scope, Arc::clone(&entry)));
+    fn enter(&self, member: Member, scope: Scope, credentials: Option<Credentials>, fingerprint: u64) -> Arc<Entry> {
+        let name = member.name().clone();
+        let (discovered, missing) = (watch::Sender::default(), Mutex::default());
+        let entry = Arc::new(Entry { member, credentials, fingerprint, discovered, missing });
+        self.slots().attached.insert(name, (scope, Arc::clone(&entry)));
         entry
     }
 

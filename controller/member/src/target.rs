@@ -11,9 +11,9 @@ pub struct Target {
     /// Group, version, kind and the plural used in paths.
     pub resource: Arc<ApiResource>,
     /// `None` for cluster-scoped kinds.
-    pub namespace: Option<Box<str>>,
+    pub namespace: Option<Arc<str>>,
     /// The object's name.
-    pub name: Box<str>,
+    pub name: Arc<str>,
 }
 
 impl Target {
@@ -22,8 +22,8 @@ impl Target {
     pub fn new(resource: impl Into<Arc<ApiResource>>, namespace: Option<&str>, name: &str) -> Self {
         Self {
             resource: resource.into(),
-            namespace: namespace.filter(|namespace| !namespace.is_empty()).map(Box::from),
-            name: Box::from(name),
+            namespace: namespace.filter(|namespace| !namespace.is_empty()).map(Arc::from),
+            name: Arc::from(name),
         }
     }
 

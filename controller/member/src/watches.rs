@@ -13,12 +13,17 @@ use pando_api::labels;
 use pando_context::Kind;
 use pando_runtime::store::{Change, Key, Read, Store};
 use pando_runtime::watch;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::link::Member;
 use crate::object::{Decode, MemberObject};
 
 static WATCH: Kind = Kind::new("watch");
+
+/// Objects in one page of a list: with the largest answer that is taken, this bounds the memory of a list under way.
+const PAGE: u32 = 250;
+/// More objects of ours of one kind than this, no member has: a list that goes on is no list.
+const MOST_OBJECTS: usize = 200_000;
 
 /// Told about every change of one of our objects, after its reading was made. Must not block.
 pub type OnChange = Arc<dyn Fn(&ApiResource, &Change<MemberObject>) + Send + Sync>;
@@ -28,6 +33,7 @@ pub struct Watches {
     member: Member,
     decode: Decode,
     on_change: OnChange,
+    wake: Arc<Notify>,
     running: Mutex<BTreeMap<Gvk, Watch>>,
 }
 
@@ -46,7 +52,7 @@ impl Watches {
     /// No watches yet. They will run under the member's context.
     #[must_use]
     pub fn new(member: Member, decode: Decode, on_change: OnChange) -> Self {
-        Self { member, decode, on_change, running: Mutex::default() }
+        Self { member, decode, on_change, wake: Arc::default(), running: Mutex::default() }
     }
 
     /// The store of a kind; starts its watch when `user` (a Work) is the first to need it.
@@ -60,6 +66,24 @@ impl Watches {
         watch.users.extend(users.into_iter().flatten());
         watch.users.insert(user.clone());
         watch.store.clone()
+    }
+
+    /// The kinds that are watched, each with the Works that need it.
+    #[must_use]
+    pub fn users(&self) -> Vec<(ApiResource, Vec<Key>)> {
+        let running = self.running();
+        running.values().map(|watch| (watch.store.resource().clone(), watch.users.iter().cloned().collect())).collect()
+    }
+
+    /// Ends the watch of a kind whose place in the member has changed (it is not served any more, or anew): what it knew
+    /// counts no longer. The next user starts another one.
+    pub fn restart(&self, api_version: &str, kind: &str) {
+        self.running().remove(&(Box::from(api_version), Box::from(kind)));
+    }
+
+    /// The member is back: watches that pause after a failure go on at once.
+    pub fn wake(&self) {
+        self.wake.notify_waiters();
     }
 
     /// `user` is gone: ends the watches that nobody else needs.
@@ -85,6 +109,13 @@ impl Watches {
         self.running().get(&(Box::from(api_version), Box::from(kind))).map(|watch| watch.store.clone())
     }
 
+    /// How the watch of each kind is doing.
+    #[must_use]
+    pub fn health(&self) -> Vec<(ApiResource, watch::Health)> {
+        let running = self.running();
+        running.values().map(|watch| (watch.store.resource().clone(), watch.store.health())).collect()
+    }
+
     /// How many kinds are watched.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -108,12 +139,14 @@ impl Watches {
         });
         let options = watch::Options {
             labels: Some(format!("{}={}", labels::MANAGED, labels::MANAGED_VALUE)),
+            page_size: PAGE,
+            most_objects: MOST_OBJECTS,
             ..watch::Options::default()
         };
-        let (client, fed) = (self.member.watches().clone(), store.clone());
+        let (client, fed, wake) = (self.member.watches().clone(), store.clone(), Arc::clone(&self.wake));
         let (end, ended) = oneshot::channel();
         let watch = move |ctx| async move {
-            select(pin!(watch::run(ctx, client, fed, options)), ended).await;
+            select(pin!(watch::run_woken(ctx, client, fed, options, wake)), ended).await;
         };
         self.member.ctx().spawn_named(&WATCH, &resource.plural, watch).detach();
         Watch { store, users: BTreeSet::new(), _end: end }

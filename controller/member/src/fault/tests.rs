@@ -119,7 +119,7 @@ fn a_member_cannot_park_work_for_a_day() {
         let mut headers = HeaderMap::new();
         headers.insert(header::RETRY_AFTER, value.parse().unwrap());
         match Fault::of_reply("get", Some(&web()), StatusCode::TOO_MANY_REQUESTS, &headers, b"{}") {
-            Fault::Throttled(wait) => wait,
+            Fault::Throttled { wait, .. } => wait,
             other => panic!("{other}"),
         }
     };

@@ -6,6 +6,7 @@ use pando_api::cluster::Cluster;
 use serde_json::json;
 
 use super::*;
+use crate::probe;
 
 fn name() -> ClusterName {
     ClusterName::parse("bj-prod").unwrap()
@@ -58,10 +59,35 @@ async fn a_waiting_worker_goes_on_when_the_member_is_back() {
     let root = Scope::root("test");
     let registry = Registry::new(root.ctx().clone());
     let entry = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
-    assert!(entry.set_state(State::Lost { cause: "no route".into() }));
-    assert!(!entry.set_state(State::Lost { cause: "another".into() }));
-    assert_eq!(entry.state(), State::Lost { cause: "no route".into() });
+    assert!(entry.set_state(State::Lost { why: Why::Unreachable, cause: "no route".into() }));
+    assert!(!entry.set_state(State::Lost { why: Why::Unreachable, cause: "another".into() }));
+    assert_eq!(entry.state(), State::Lost { why: Why::Unreachable, cause: "no route".into() });
     let waiting = entry.connected(root.ctx());
     assert!(entry.set_state(State::Connected));
     waiting.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_listed_and_not_served_is_asked_for_once_and_a_promised_one_often() {
+    let root = Scope::root("test");
+    let registry = Registry::new(root.ctx().clone());
+    let entry = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
+    let kinds = vec![probe::Kind { name: "things".into(), kind: "Thing".into(), ..probe::Kind::default() }];
+    let things = probe::GroupVersion { group_version: "x.example/v1".into(), kinds, ..probe::GroupVersion::default() };
+    let serving = Discovered { group_versions: vec![things], missing: vec![] };
+    entry.set_discovered(serving.clone());
+    entry.misses("x.example/v1", "Thing");
+    assert_eq!(entry.rediscovery(), None, "it was asked just now");
+    root.ctx().sleep(Duration::from_secs(10)).await.unwrap();
+    entry.misses("x.example/v1", "Thing");
+    assert_eq!(entry.rediscovery(), Some(Duration::from_secs(1)));
+    entry.set_discovered(serving);
+    assert_eq!(entry.rediscovery(), None, "it is there all the same");
+    entry.misses("y.example/v1", "Other");
+    for _ in 0..20 {
+        entry.set_discovered((*entry.discovered()).clone());
+    }
+    assert_eq!(entry.rediscovery(), Some(Duration::from_secs(30)));
+    entry.expects("y.example/v1", "Other");
+    assert_eq!(entry.rediscovery(), Some(Duration::from_secs(1)));
 }
