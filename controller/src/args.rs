@@ -7,6 +7,7 @@
 mod bind;
 mod duration;
 mod endpoint;
+mod gates;
 mod skipped;
 
 use std::ffi::OsString;
@@ -18,6 +19,7 @@ use pando_api::names::{ClusterName, KARMADA_CLUSTER};
 pub(crate) use bind::BindAddress;
 pub(crate) use duration::GoDuration;
 pub(crate) use endpoint::{Endpoint, InvalidEndpoint};
+pub(crate) use gates::{FeatureGates, gates};
 pub(crate) use skipped::{SkippedApis, SkippedNamespace};
 
 /// Spread Kubernetes workloads over many clusters: Karmada's API, one light process.
@@ -102,6 +104,10 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "APIS", default_value = "")]
     pub(crate) skipped_propagating_apis: SkippedApis,
 
+    /// What to turn on or off, as `NAME=true,…`. Off by default: PropagationPolicyPreemption (ALPHA).
+    #[arg(long, value_name = "GATES")]
+    pub(crate) feature_gates: Vec<FeatureGates>,
+
     /// Address of /healthz, /livez and /readyz; `0` turns them off.
     #[arg(long, value_name = "ADDRESS", default_value = ":10357")]
     pub(crate) health_probe_bind_address: BindAddress,
@@ -139,7 +145,7 @@ impl ControllerArgs {
     }
 }
 
-/// How many objects of a kind are reconciled at the same time. Karmada 1.19's names and defaults.
+/// How many objects of a kind are reconciled at the same time. Karmada 1.19's names and defaults; the last one is ours.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Concurrency {
     /// Clusters reconciled at once.
@@ -151,7 +157,7 @@ pub(crate) struct Concurrency {
     /// ResourceBindings reconciled at once.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) concurrent_resourcebinding_syncs: u16,
-    /// ClusterResourceBindings reconciled at once.
+    /// ClusterResourceBindings reconciled at once. They share a queue with ResourceBindings: the larger number counts.
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) concurrent_clusterresourcebinding_syncs: u16,
     /// Works executed at once, for each member.
@@ -163,9 +169,13 @@ pub(crate) struct Concurrency {
     /// PropagationPolicies reconciled at once.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) concurrent_propagation_policy_syncs: u16,
-    /// ClusterPropagationPolicies reconciled at once.
+    /// ClusterPropagationPolicies reconciled at once. They share a queue with PropagationPolicies: the larger number
+    /// counts.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) concurrent_cluster_propagation_policy_syncs: u16,
+    /// Writes to the hub under way at once, of all kinds together; fewer while the hub is slow or refuses.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) concurrent_hub_writes: u16,
 }
 
 /// How log lines are written.

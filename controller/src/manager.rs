@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! root ─┬─ admin        /healthz /readyz /metrics /debug, from the first moment
-//!       ├─ watch …      one per hub kind, into one store each
+//!       ├─ watch …      one per hub kind that is wanted, into one store each
+//!       ├─ controller/kinds    which kinds those are
 //!       ├─ events       the recorder
 //!       └─ term ─┬─ controller …           after every store is synced
 //!                └─ cluster/<name> ─ …     one member each: connections, watches, execution, status
@@ -21,15 +22,19 @@ use pando_context::{Ctx, Kind, Reason, Scope, Task, TaskError};
 use pando_core::health::Thresholds;
 use pando_core::policy_match::Skipped;
 use pando_member::registry::Registry;
+use pando_reconcilers::detector::Orphans;
 use pando_reconcilers::env::{Env, Queues, Stores};
 use pando_reconcilers::hub::Hub;
+use pando_reconcilers::kinds::{self, Kinds};
 use pando_reconcilers::template::{Contents, TemplateKind, Templates};
-use pando_reconcilers::{cluster, controllers, env, member_agent, next, wiring};
+use pando_reconcilers::{binding_status, cluster, controllers, env, member_agent, next, wiring};
 use pando_runtime::admin::{self, Debug, Purpose, Readiness};
-use pando_runtime::client::Stack;
+use pando_runtime::budget::Budget;
+use pando_runtime::client::{Limits, Stack};
 use pando_runtime::clock::{Clock, SystemClock};
 use pando_runtime::controller::{self, Spec};
 use pando_runtime::events::Recorder;
+use pando_runtime::failpoint;
 use pando_runtime::metrics::Metrics;
 use pando_runtime::shutdown::{self, Signals};
 use pando_runtime::store::{Record, Store};
@@ -37,7 +42,7 @@ use pando_runtime::telemetry::{self, Format};
 use pando_runtime::term::Term;
 use pando_runtime::watch;
 
-use crate::args::{ControllerArgs, LoggingFormat};
+use crate::args::{self, ControllerArgs, LoggingFormat};
 
 static TERM: Kind = Kind::new("term");
 static WATCH: Kind = Kind::new("watch");
@@ -63,6 +68,7 @@ pub(crate) async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     let root = Scope::root("pando");
     let ctx = root.ctx().clone();
     let metrics = Metrics::new();
+    failpoint::arm(&metrics)?;
     let readiness = Readiness::new();
 
     serve(&ctx, &args, &metrics, &readiness, log).await?;
@@ -70,8 +76,9 @@ pub(crate) async fn run(args: ControllerArgs) -> anyhow::Result<()> {
     // The reconcilers and the members belong to the term: who may not lead may not touch them.
     let term = ctx.child(&TERM);
     let running = async {
-        let (env, clusters, mut tasks) = build(&ctx, term.ctx(), &args, &metrics).await?;
+        let (env, clusters, kinds, mut tasks) = build(&ctx, term.ctx(), &args, &metrics).await?;
         env.stores.synced(&ctx).await?;
+        kinds.settled(&ctx).await?;
         tasks.extend(start(term.ctx(), &args, &env, clusters, &metrics));
         synced.open();
         tracing::info!(federation = %env.federation, "controllers started");
@@ -134,10 +141,10 @@ async fn build(
     term: &Ctx,
     args: &ControllerArgs,
     metrics: &Metrics,
-) -> anyhow::Result<(Env, cluster::Env, Vec<Task<()>>)> {
+) -> anyhow::Result<(Env, cluster::Env, Kinds, Vec<Task<()>>)> {
     let config = crate::commands::hub_config(&args.hub).await?;
     let counted = metrics.clone();
-    let stack = Stack::from_config(&config).on_request(move |exchange| {
+    let stack = Stack::from_config(&config).limits(Limits::hub()).on_request(move |exchange| {
         counted.hub_request(exchange.verb.as_str(), result(exchange.status));
     });
     let client = stack.client(ctx)?;
@@ -147,18 +154,23 @@ async fn build(
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (events, recorder) = Recorder::start(ctx, client.clone(), Arc::clone(&clock), metrics.clone());
     recorder.detach();
-    let hub = Hub::new(client.clone(), Term::constant());
-    let stores = Stores::new(Templates::new(TemplateKind::known()));
+    let budget = Budget::new(usize::from(args.concurrency.concurrent_hub_writes), metrics.clone());
+    let hub = Hub::new(client.clone(), Term::constant()).within(budget);
+    let stores = Stores::new(Templates::new());
+    let namespaces = stores.templates.follow(TemplateKind::namespaces());
     let env = Env {
         hub: hub.clone(),
         federation: Arc::clone(&federation),
         stores: stores.clone(),
         queues: Queues::new(),
         outcomes: env::Outcomes::default(),
+        reports: binding_status::Reports::new(),
         events: events.clone(),
         clock: Arc::clone(&clock),
         skipped: Arc::new(skipped(args)),
+        gates: args::gates(&args.feature_gates),
         contents: Contents::default(),
+        orphans: Orphans::default(),
     };
     wiring::connect(&env);
 
@@ -183,22 +195,37 @@ async fn build(
         clusters: stores.clusters.clone(),
         works: stores.works.clone(),
         bindings: stores.bindings.clone(),
-        namespaces: stores.templates.kind("v1", "Namespace").map(|(_, store)| store.clone()),
+        namespaces: Some(namespaces.store),
         registry,
         agents,
         events,
         clock,
-        settings: cluster::Settings {
-            probe_period: args.cluster_status_update_frequency.get(),
-            thresholds: Thresholds {
-                failure: args.cluster_failure_threshold.get(),
-                success: args.cluster_success_threshold.get(),
-            },
-            ..cluster::Settings::default()
-        },
+        settings: cluster_settings(args),
     });
-    let watches = follow(ctx, &watching, &stores);
-    Ok((env, clusters, watches))
+    let kinds = Kinds::new(
+        ctx,
+        kinds::Parts {
+            client: watching.clone(),
+            stores: stores.clone(),
+            skipped: Arc::clone(&env.skipped),
+            events: env.events.clone(),
+            queues: env.queues.clone(),
+        },
+    );
+    let mut watches = follow(ctx, &watching, &stores);
+    watches.extend(kinds.run(metrics));
+    Ok((env, clusters, kinds, watches))
+}
+
+fn cluster_settings(args: &ControllerArgs) -> cluster::Settings {
+    cluster::Settings {
+        probe_period: args.cluster_status_update_frequency.get(),
+        thresholds: Thresholds {
+            failure: args.cluster_failure_threshold.get(),
+            success: args.cluster_success_threshold.get(),
+        },
+        ..cluster::Settings::default()
+    }
 }
 
 /// The metric's word for an answer. A label must have few values.
@@ -234,15 +261,16 @@ fn skipped(args: &ControllerArgs) -> Skipped {
     skipped
 }
 
-/// One watch for each hub kind, each a task of its own.
+/// One watch for each hub kind that is always followed, each a task of its own. The others follow as policies want them.
 fn follow(ctx: &Ctx, client: &Client, stores: &Stores) -> Vec<Task<()>> {
-    let mut watches: Vec<_> = stores.templates.iter().map(|(_, store)| feed(ctx, client, store)).collect();
+    let namespaces = stores.templates.all();
+    let mut watches: Vec<_> = namespaces.iter().map(|followed| feed(ctx, client, &followed.store)).collect();
+    watches.extend(stores.bindings.stores().map(|store| feed(ctx, client, store)));
     watches.extend([
         feed(ctx, client, &stores.policies),
         feed(ctx, client, &stores.cluster_policies),
         feed(ctx, client, &stores.overrides),
         feed(ctx, client, &stores.cluster_overrides),
-        feed(ctx, client, &stores.bindings),
         feed(ctx, client, &stores.works),
         feed(ctx, client, &stores.clusters),
     ]);
@@ -267,9 +295,15 @@ fn start(ctx: &Ctx, args: &ControllerArgs, env: &Env, clusters: cluster::Env, me
         metrics,
         controllers::Concurrency {
             templates: usize::from(concurrency.concurrent_resource_template_syncs),
-            bindings: usize::from(concurrency.concurrent_resourcebinding_syncs),
+            bindings: usize::from(
+                concurrency.concurrent_resourcebinding_syncs.max(concurrency.concurrent_clusterresourcebinding_syncs),
+            ),
             namespaces: usize::from(concurrency.concurrent_namespace_syncs),
-            policies: usize::from(concurrency.concurrent_propagation_policy_syncs),
+            policies: usize::from(
+                concurrency
+                    .concurrent_propagation_policy_syncs
+                    .max(concurrency.concurrent_cluster_propagation_policy_syncs),
+            ),
         },
     );
     let spec = Spec {

@@ -34,7 +34,7 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
         env.scheduled(key, scheduling);
     }
     if let Some(patch) = detect::change(&binding, desired) {
-        env.hub.patch(ctx, &env.stores.bindings, key, &patch).await?;
+        env.hub.patch(ctx, env.stores.bindings.of(key), key, &patch).await?;
     }
     for notice in &placed.notices {
         events::tell(env, &events::of_binding(&binding), notice);

@@ -1,44 +1,59 @@
 //! Works → binding status → template status: what the members report, folded back. The only writer of both.
 //!
 //! ```text
-//! observe   binding, its Works, the template, the scheduling outcome      reads only (stores)
-//! plan      both statuses                                                 pure, in core::aggregate
-//! apply     each status that differs, once                                writes only
+//! observe   binding, its Works, their clusters, the template, the scheduling outcome      reads only (stores)
+//! plan      both statuses; only what changed is looked at again                           pure, in core::aggregate
+//! apply     each status that differs, in one go                                           writes only
 //! ```
 //!
-//! Few writes: the first answer of every member is awaited for up to [`SETTLE`], so that a new object is usually
-//! reported once for all of them; afterwards changes are folded over [`LEADING_EDGE`].
+//! Few writes: a change is reported 20 ms later with what came along, and while changes keep coming never more often than
+//! `core::aggregate::pacing` says. A new object waits a moment for the first answer of every member.
+
+mod reports;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use pando_api::conditions::APPLIED;
-use pando_api::labels;
-use pando_api::work::{ResourceBinding, Work};
+use pando_api::conditions::FULLY_APPLIED;
+use pando_api::names::EXECUTION_NAMESPACE_PREFIX;
+use pando_api::work::Binding;
 use pando_context::Ctx;
+use pando_core::aggregate::{self, Folded, Memory, Reading, Sources};
 use pando_core::next::Next;
-use pando_core::render::Binding;
-use pando_core::{aggregate, conditions, merge_patch, scheduler};
-use pando_runtime::store::Key;
+use pando_core::{conditions, render, scheduler};
+use pando_runtime::store::{Key, Read};
 use serde_json::{Value, json};
 
-use crate::env::{Env, LEADING_EDGE, SETTLE, Stores, WORKS_BY_BINDING};
+use crate::env::{Env, WORKS_BY_BINDING};
 use crate::error::Error;
-use crate::template::TemplateKey;
+use crate::template::{Followed, Template, TemplateKey};
 
-/// How long to wait after the status of a Work of this binding changed: not long when every target has answered.
+pub use reports::Reports;
+
+/// How long to wait after the status of a Work of this binding, or of its template, changed.
 #[must_use]
-pub fn delay(stores: &Stores, binding: &Key) -> Duration {
-    let Some(binding) = stores.bindings.get(binding) else { return SETTLE };
-    let id = binding.metadata.labels.as_ref().and_then(|labels| labels.get(labels::BINDING_PERMANENT_ID));
-    let works = id.map(|id| stores.works.by_index(WORKS_BY_BINDING, id)).unwrap_or_default();
-    let answered = works.iter().filter(|work| is_answered(work)).count();
-    if answered >= binding.spec.clusters.len() { LEADING_EDGE } else { SETTLE }
+pub fn delay(env: &Env, binding: &Key) -> Duration {
+    env.reports.wait(binding, env.stores.bindings.get(binding).is_some_and(|binding| is_complete(env, &binding)))
 }
 
-fn is_answered(work: &Work) -> bool {
-    work.status.as_ref().is_some_and(|status| conditions::find(&status.conditions, APPLIED).is_some())
+/// Whether nobody's first answer is outstanding. What was reported before is not held back for a member that is new.
+fn is_complete(env: &Env, binding: &Binding) -> bool {
+    let status = binding.status.as_ref();
+    if status.is_some_and(|status| conditions::find(&status.conditions, FULLY_APPLIED).is_some()) {
+        return true;
+    }
+    let works = binding.permanent_id().map(|id| env.stores.works.by_index(WORKS_BY_BINDING, id)).unwrap_or_default();
+    works.iter().filter(|work| aggregate::is_answered(work)).count() >= binding.spec.clusters.len()
+}
+
+/// Whether a member, by name, is read at present.
+fn reading(env: &Env, cluster: &str) -> Reading {
+    match env.stores.clusters.read(&Key::cluster(cluster)) {
+        Read::Found(cluster) => Reading::of(Some(&cluster)),
+        Read::Absent => Reading::of(None),
+        Read::Unreadable(_) => Reading::Lost { since: None },
+    }
 }
 
 /// Brings the status of the binding `key` and of its template up to date.
@@ -46,53 +61,98 @@ fn is_answered(work: &Work) -> bool {
 /// # Errors
 /// A write failed.
 pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
-    let Some(binding) = env.stores.bindings.get(key) else { return Ok(Next::forget()) };
+    let Some(binding) = env.stores.bindings.get(key) else {
+        env.reports.forget(key);
+        return Ok(Next::forget());
+    };
     if binding.metadata.deletion_timestamp.is_some() {
         return Ok(Next::await_change());
     }
-    let view = Binding::namespaced(&binding)?;
-    let works = env.stores.works.by_index(WORKS_BY_BINDING, view.permanent_id);
+    if let Some(hold) = env.reports.hold(key) {
+        return Ok(Next::after(hold));
+    }
+    let mut memory = env.reports.memory(key);
+    let Some(plan) = plan(env, key, &binding, &mut memory)? else {
+        env.reports.keep(key, memory);
+        return Ok(Next::await_change());
+    };
+    let report = env.reports.begin(key, memory);
+    write(ctx, env, key, &plan).await?;
+    report.written();
+    Ok(Next::await_change())
+}
+
+/// What is to be written so that both statuses are as they shall be.
+struct Plan {
+    binding: Option<Value>,
+    template: Option<TemplatePlan>,
+}
+
+/// The write that puts a template's status right.
+struct TemplatePlan {
+    followed: Followed,
+    key: Key,
+    patch: Value,
+}
+
+/// `None` when both statuses are as they shall be.
+fn plan(env: &Env, key: &Key, binding: &Arc<Binding>, memory: &mut Memory) -> Result<Option<Plan>, Error> {
+    let works = env.stores.works.by_index(WORKS_BY_BINDING, render::Binding::of(binding)?.permanent_id);
     let now = Time(env.clock.now());
-    let mut status = aggregate::binding_status(&view, &works, binding.status.as_ref(), &now);
+    let sources = Sources {
+        binding,
+        works: &works,
+        reading: &|cluster| reading(env, cluster),
+        in_doubt: &|cluster| !env.stores.works.is_complete(Some(&format!("{EXECUTION_NAMESPACE_PREFIX}{cluster}"))),
+    };
+    let mut folded = aggregate::fold(memory, &sources, &now);
     let outcome = env.outcomes.get(key);
     let is_ours = scheduler::may_schedule(&binding.spec, &binding.metadata.labels.clone().unwrap_or_default()).is_ok();
     if is_ours || outcome.is_some() {
         let (scheduling, at) = outcome.map(|outcome| (outcome.scheduling, outcome.at)).unzip();
-        aggregate::scheduled(&mut status, &binding, scheduling.as_ref(), at.flatten(), &now);
+        aggregate::scheduled(&mut folded.head, binding, scheduling.as_ref(), at.flatten(), &now);
     }
-    if let Some(patch) = status_patch(&binding, &status) {
-        env.hub.patch_status(ctx, &env.stores.bindings, key, &patch).await?;
-    }
-    template(ctx, env, &binding, &status.aggregated_status).await?;
-    Ok(Next::await_change())
-}
-
-fn status_patch(binding: &ResourceBinding, status: &pando_api::work::ResourceBindingStatus) -> Option<Value> {
-    let (from, to) = (serde_json::to_value(&binding.status).ok()?, serde_json::to_value(status).ok()?);
-    let change = merge_patch::between(&from, &to)?;
-    Some(json!({"metadata": {"resourceVersion": binding.metadata.resource_version}, "status": change}))
+    let template = template(env, binding, memory, &folded)?;
+    let patch = folded.patch(binding);
+    Ok((patch.is_some() || template.is_some()).then_some(Plan { binding: patch, template }))
 }
 
 /// The template's status; templates never run on the hub, so nobody else writes it.
-async fn template(
-    ctx: &Ctx,
-    env: &Env,
-    binding: &Arc<ResourceBinding>,
-    items: &[pando_api::work::AggregatedStatusItem],
-) -> Result<(), Error> {
-    let key = TemplateKey::of(&binding.spec.resource);
-    let Some((_, store)) = env.stores.templates.kind(&key.api_version, &key.kind) else { return Ok(()) };
-    let Some(template) = store.get(&key.key) else { return Ok(()) };
-    if template.meta.uid.as_deref() != Some(binding.spec.resource.uid.as_str()) {
-        return Ok(());
+fn template(env: &Env, binding: &Binding, memory: &mut Memory, folded: &Folded) -> Result<Option<TemplatePlan>, Error> {
+    let TemplateKey { api_version, kind, key } = TemplateKey::of(&binding.spec.resource);
+    // A template that cannot be read now is told when its kind is followed again.
+    let Some(followed) = env.stores.templates.kind(&api_version, &kind) else { return Ok(None) };
+    let Some(template) = followed.store.get(&key).filter(|_| followed.kind.has_status) else { return Ok(None) };
+    let Template { meta, content, content_hash, status, .. } = template.as_ref();
+    let uid = meta.uid.as_deref().unwrap_or_default();
+    if uid != binding.spec.resource.uid {
+        return Ok(None);
     }
-    let mut object = template.manifest()?.into_value();
-    let present = template.status.as_ref().and_then(|status| status.parse::<Value>().ok()).unwrap_or(Value::Null);
-    object["metadata"]["generation"] = json!(template.meta.generation);
-    object["status"] = present.clone();
-    let Some(wanted) = aggregate::template_status(&object, items) else { return Ok(()) };
-    let Some(change) = merge_patch::between(&present, &wanted) else { return Ok(()) };
-    let patch = json!({"metadata": {"resourceVersion": template.meta.resource_version}, "status": change});
-    env.hub.patch_status(ctx, store, &key.key, &patch).await?;
-    Ok(())
+    let targets = aggregate::targets(&binding.spec);
+    let seen = aggregate::Template {
+        api_version: &api_version,
+        kind: &kind,
+        uid,
+        generation: meta.generation.unwrap_or_default(),
+        content,
+        content_hash,
+        status: status.as_ref(),
+    };
+    let Some(change) = aggregate::template_status(memory, &seen, folded.items(binding), &targets)? else {
+        return Ok(None);
+    };
+    let patch = json!({"metadata": {"resourceVersion": meta.resource_version}, "status": change});
+    Ok(Some(TemplatePlan { followed, key, patch }))
+}
+
+async fn write(ctx: &Ctx, env: &Env, key: &Key, plan: &Plan) -> Result<(), Error> {
+    // The template's status is worth as much when the binding's is refused, for its size or for a newer version.
+    let binding = match &plan.binding {
+        Some(patch) => env.hub.patch_status(ctx, env.stores.bindings.of(key), key, patch).await,
+        None => Ok(()),
+    };
+    if let Some(TemplatePlan { followed, key, patch }) = &plan.template {
+        env.hub.patch_status(ctx, &followed.store, key, patch).await?;
+    }
+    Ok(binding?)
 }

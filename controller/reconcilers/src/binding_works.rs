@@ -10,7 +10,7 @@
 mod observe;
 mod report;
 
-use pando_api::finalizers;
+use pando_api::work::Binding;
 use pando_context::Ctx;
 use pando_core::next::Next;
 use pando_core::render;
@@ -28,7 +28,7 @@ use observe::Observed;
 /// See [`Error`]. What succeeded stays, and planning again continues from there.
 pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
     let Some(observed) = observe::binding(env, key)? else {
-        return Ok(Next::forget()); // gone; or its template is, and garbage collection takes it
+        return Ok(Next::forget()); // gone; or its template is, or cannot be read now: what runs stays
     };
     if env.is_held(&observed.binding) && observed.binding.metadata.deletion_timestamp.is_none() {
         return Ok(Next::await_change()); // what runs stays; the detector hands over when the hold ends
@@ -49,10 +49,11 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
 async fn finish(ctx: &Ctx, env: &Env, key: &Key, observed: &Observed) -> Result<Next, Error> {
     let meta = &observed.binding.metadata;
     let present = meta.finalizers.as_deref().unwrap_or_default();
-    let rest: Vec<_> = present.iter().filter(|name| *name != finalizers::BINDING).collect();
+    let ours = Binding::finalizer(key.namespace.is_some());
+    let rest: Vec<_> = present.iter().filter(|name| *name != ours).collect();
     if rest.len() < present.len() {
         let patch = json!({"metadata": {"resourceVersion": meta.resource_version, "finalizers": rest}});
-        match env.hub.patch(ctx, &env.stores.bindings, key, &patch).await {
+        match env.hub.patch(ctx, env.stores.bindings.of(key), key, &patch).await {
             Err(error) if error.is_not_found() => {}
             outcome => outcome?,
         }

@@ -28,7 +28,7 @@ use kube::Client;
 use pando_api::cluster::{Cluster, SyncMode};
 use pando_api::finalizers;
 use pando_api::names::ClusterName;
-use pando_api::work::{ResourceBinding, Work};
+use pando_api::work::Work;
 use pando_context::Ctx;
 use pando_core::health::Thresholds;
 use pando_core::next::Next;
@@ -39,6 +39,7 @@ use pando_runtime::queue::Queue;
 use pando_runtime::store::{Change, Key, Read, Store};
 use serde_json::json;
 
+use crate::bindings::Bindings;
 use crate::hub::Hub;
 use crate::member_agent::Agents;
 use crate::template::Template;
@@ -85,7 +86,7 @@ pub struct Env {
     /// What each member must run; a leaving member waits for its own to go.
     pub works: Store<Work>,
     /// A leaving member waits until none of them names it.
-    pub bindings: Store<ResourceBinding>,
+    pub bindings: Bindings,
     /// The connections.
     pub registry: Registry,
     /// The actors that work on members.
@@ -112,7 +113,7 @@ pub struct Parts {
     /// See [`Env::works`].
     pub works: Store<Work>,
     /// See [`Env::bindings`].
-    pub bindings: Store<ResourceBinding>,
+    pub bindings: Bindings,
     /// The hub's namespaces, if they are followed: an execution namespace that vanishes is made again at once.
     pub namespaces: Option<Store<Template>>,
     /// See [`Env::registry`].
@@ -191,7 +192,9 @@ pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
         return Ok(wait);
     }
     if cluster.spec.sync_mode == SyncMode::Pull {
-        return Ok(Next::await_change()); // its agent connects, probes and reports
+        // Its agent connects, probes and reports; two that write to one member would get into each other's way.
+        attach::disconnect(env, &name, "its spec.syncMode is Pull").await?;
+        return Ok(Next::await_change());
     }
     let attached = attach::attach(ctx, env, &name, &cluster).await?;
     let published = status::publish(ctx, env, key, &name, &cluster, &attached).await?;

@@ -2,26 +2,31 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use k8s_openapi::jiff::Timestamp;
 use kube::core::ApiResource;
 use pando_api::annotations;
 use pando_api::cluster::Cluster;
 use pando_api::conditions::SCHEDULED;
 use pando_api::policy::{ClusterOverridePolicy, ClusterPropagationPolicy, OverridePolicy, PropagationPolicy};
-use pando_api::work::{ResourceBinding, Work};
+use pando_api::work::{Binding, Work};
 use pando_context::{Ctx, Stop};
+use pando_core::aggregate::pacing::SETTLE;
 use pando_core::conditions;
 use pando_core::detect::{self, Scheduling};
+use pando_core::gates::Gates;
 use pando_core::policy_match::Skipped;
 use pando_runtime::clock::Clock;
 use pando_runtime::events::Recorder;
 use pando_runtime::queue::Queue;
-use pando_runtime::store::{Key, Store};
+use pando_runtime::store::{Key, Store, Values};
 
+use crate::binding_status::Reports;
+use crate::bindings::Bindings;
+use crate::detector::Orphans;
 use crate::hub::Hub;
+use crate::reach::{indexed_overrides, indexed_policies};
 use crate::template::{Contents, TemplateKey, Templates};
 
 /// One in-memory copy of every hub kind that decides anything.
@@ -29,16 +34,16 @@ use crate::template::{Contents, TemplateKey, Templates};
 pub struct Stores {
     /// The users' objects.
     pub templates: Templates,
-    /// Policies of one namespace.
+    /// Policies of one namespace, [indexed](indexed_policies).
     pub policies: Store<PropagationPolicy>,
-    /// Policies of the whole federation.
+    /// Policies of the whole federation, [indexed](indexed_policies).
     pub cluster_policies: Store<ClusterPropagationPolicy>,
-    /// Overrides of one namespace.
+    /// Overrides of one namespace, [indexed](indexed_overrides).
     pub overrides: Store<OverridePolicy>,
-    /// Overrides of the whole federation.
+    /// Overrides of the whole federation, [indexed](indexed_overrides).
     pub cluster_overrides: Store<ClusterOverridePolicy>,
     /// One template's decided placement each.
-    pub bindings: Store<ResourceBinding>,
+    pub bindings: Bindings,
     /// What each member must run. Indexed [`by binding`](WORKS_BY_BINDING).
     pub works: Store<Work>,
     /// The members.
@@ -50,20 +55,33 @@ pub const WORKS_BY_BINDING: &str = "binding";
 
 /// The value of [`WORKS_BY_BINDING`] for a binding by name. Ids are uuids, so the two cannot be confused.
 #[must_use]
-pub fn full_name(namespace: &str, name: &str) -> String {
-    format!("{namespace}/{name}")
+pub fn full_name(binding: &Key) -> String {
+    format!("{}/{}", binding.namespace().unwrap_or_default(), binding.name)
 }
 
-fn bindings_of(work: &Work) -> Vec<String> {
-    let labels = work.metadata.labels.as_ref();
-    let id = labels.and_then(|labels| labels.get(pando_api::labels::BINDING_PERMANENT_ID)).cloned();
-    let marks = work.metadata.annotations.as_ref();
-    let mark = |key| marks.and_then(|marks| marks.get(key));
-    let name = mark(annotations::RESOURCE_BINDING_NAMESPACE)
-        .zip(mark(annotations::RESOURCE_BINDING_NAME))
-        .map(|(namespace, name)| full_name(namespace, name));
-    id.into_iter().chain(name).collect()
+/// The binding that a Work was rendered for, by its annotations; `None` for the Work of a namespace.
+#[must_use]
+pub fn binding_of(work: &ObjectMeta) -> Option<Key> {
+    let marks = work.annotations.as_ref()?;
+    let namespaced = || {
+        let name = marks.get(annotations::RESOURCE_BINDING_NAME)?;
+        Some(Key::namespaced(marks.get(annotations::RESOURCE_BINDING_NAMESPACE)?, name))
+    };
+    namespaced().or_else(|| marks.get(annotations::CLUSTER_RESOURCE_BINDING_NAME).map(|name| Key::cluster(name)))
 }
+
+fn bindings_of(work: &Work, values: &mut Values) {
+    let labels = work.metadata.labels.iter().flatten();
+    for (_, id) in labels.filter(|(label, _)| BINDING_IDS.contains(&label.as_str())) {
+        values.add(id);
+    }
+    if let Some(binding) = binding_of(&work.metadata) {
+        values.add(&full_name(&binding));
+    }
+}
+
+/// The labels with which a Work names its binding, one for each scope.
+const BINDING_IDS: [&str; 2] = [Binding::permanent_id_label(true), Binding::permanent_id_label(false)];
 
 impl Stores {
     /// Empty stores for these templates; the watches fill them.
@@ -71,25 +89,22 @@ impl Stores {
     pub fn new(templates: Templates) -> Self {
         Self {
             templates,
-            policies: Store::new(ApiResource::erase::<PropagationPolicy>(&())),
-            cluster_policies: Store::new(ApiResource::erase::<ClusterPropagationPolicy>(&())),
-            overrides: Store::new(ApiResource::erase::<OverridePolicy>(&())),
-            cluster_overrides: Store::new(ApiResource::erase::<ClusterOverridePolicy>(&())),
-            bindings: Store::new(ApiResource::erase::<ResourceBinding>(&())),
+            policies: indexed_policies(Store::new(ApiResource::erase::<PropagationPolicy>(&()))),
+            cluster_policies: indexed_policies(Store::new(ApiResource::erase::<ClusterPropagationPolicy>(&()))),
+            overrides: indexed_overrides(Store::new(ApiResource::erase::<OverridePolicy>(&()))),
+            cluster_overrides: indexed_overrides(Store::new(ApiResource::erase::<ClusterOverridePolicy>(&()))),
+            bindings: Bindings::new(),
             works: Store::new(ApiResource::erase::<Work>(&())).with_index(WORKS_BY_BINDING, bindings_of),
             clusters: Store::new(ApiResource::erase::<Cluster>(&())),
         }
     }
 
-    /// Waits until every store has seen its first complete list. No decision is made before that: what is missing
-    /// from a store that is not synced is unread, not absent.
+    /// Waits until every store but those of the templates has seen its first complete list. No decision is made before
+    /// that: what is missing from a store that is not synced is unread, not absent.
     ///
     /// # Errors
     /// The context ended first.
     pub async fn synced(&self, ctx: &Ctx) -> Result<(), Stop> {
-        for (_, store) in self.templates.iter() {
-            store.synced(ctx).await?;
-        }
         self.policies.synced(ctx).await?;
         self.cluster_policies.synced(ctx).await?;
         self.overrides.synced(ctx).await?;
@@ -190,20 +205,21 @@ pub struct Env {
     pub queues: Queues,
     /// Scheduling outcomes on their way into a status.
     pub outcomes: Outcomes,
+    /// When bindings were reported, and what from.
+    pub reports: Reports,
     /// Events on bindings and templates.
     pub events: Recorder,
     /// The only clock.
     pub clock: Arc<dyn Clock>,
     /// What is never propagated.
     pub skipped: Arc<Skipped>,
+    /// What is turned on.
+    pub gates: Gates,
     /// Tells edits of templates from everything else.
     pub contents: Contents,
+    /// Bindings whose template is gone.
+    pub orphans: Orphans,
 }
-
-/// How long a change of a status is folded with what follows at once.
-pub const LEADING_EDGE: Duration = Duration::from_millis(20);
-/// How long the first answers of slow members are awaited before the others are reported without them.
-pub const SETTLE: Duration = Duration::from_millis(400);
 
 impl Env {
     /// Hands a scheduling outcome over to arrow 6. Called *before* the binding is written: a status that follows the new
@@ -217,7 +233,7 @@ impl Env {
     /// Whether the detector holds the binding: its policy is invalid, or uses what this release does not act on. What
     /// runs then stays as it is. After a restart the status remembers until the detector has decided again.
     #[must_use]
-    pub fn is_held(&self, binding: &ResourceBinding) -> bool {
+    pub fn is_held(&self, binding: &Binding) -> bool {
         if let Some(outcome) = self.outcomes.get(&Key::of(&binding.metadata)) {
             return detect::is_hold(&outcome.scheduling);
         }

@@ -1,9 +1,8 @@
 //! Events on templates and bindings.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use pando_api::work::ResourceBinding;
+use pando_api::work::{BINDING_API_VERSION, Binding};
 use pando_core::detect::Notice;
-use pando_runtime::events;
 
 use crate::env::Env;
 use crate::template::Template;
@@ -25,8 +24,15 @@ pub fn of_template(template: &Template) -> ObjectReference {
 
 /// The reference of a binding, for its events.
 #[must_use]
-pub fn of_binding(binding: &ResourceBinding) -> ObjectReference {
-    events::about(binding)
+pub fn of_binding(binding: &Binding) -> ObjectReference {
+    ObjectReference {
+        api_version: Some(BINDING_API_VERSION.to_owned()),
+        kind: Some(binding.kind().to_owned()),
+        namespace: binding.metadata.namespace.clone(),
+        name: binding.metadata.name.clone(),
+        uid: binding.metadata.uid.clone(),
+        ..ObjectReference::default()
+    }
 }
 
 /// Tells people what a decision noticed.

@@ -8,12 +8,12 @@
 //! ```
 //!
 //! One queue and one set of workers per member: a member that is dead, slow or hostile costs the others nothing. While it is
-//! lost its Works wait in a set, without timers, and all of them start when it is back.
+//! lost its Works wait in a set, without timers, and start when it is back: releases first, then what somebody changed.
 
 mod apply;
 mod error;
+mod held;
 mod observe;
-pub mod outcome;
 mod release;
 
 use std::time::Duration;
@@ -25,13 +25,11 @@ use pando_core::drift::Desired;
 use pando_core::next::Next;
 use pando_runtime::store::{Key, Read};
 
-use crate::member_agent::Agent;
+use crate::agent::Agent;
+use crate::agent::outcome::{Dispatch, Outcome, Result};
 
 pub use error::Error;
-use outcome::{Dispatch, Outcome, Result};
 
-/// How soon a conflict with somebody else's object is looked at again: nothing tells us when it goes.
-const CONFLICT_RETRY: Duration = Duration::from_secs(30);
 /// How soon an object that waits for something in the member is looked at again, if no watch event comes before.
 const WAIT_RETRY: Duration = Duration::from_secs(5);
 /// How soon work that a fault of the whole cluster stopped is tried again, unless the probe finds the cluster lost first.
@@ -52,6 +50,9 @@ pub async fn reconcile(ctx: &Ctx, agent: &Agent, key: &Key) -> std::result::Resu
             return Err(Error::Unreadable { work: key.clone(), why });
         }
     };
+    if agent.outcome(key).is_some_and(|last| !last.is_of(work.metadata.uid.as_deref())) {
+        agent.memory().forget(key); // what is remembered is about an earlier Work of that name
+    }
     if !agent.entry().is_connected() {
         agent.park(key); // all parked Works start when the member is back
         return Ok(Next::await_change());
@@ -60,7 +61,7 @@ pub async fn reconcile(ctx: &Ctx, agent: &Agent, key: &Key) -> std::result::Resu
         return release::work(ctx, agent, key, &work).await;
     }
     if work.spec.suspend_dispatching == Some(true) {
-        agent.report(key, Outcome { generation: work.metadata.generation, dispatch: Dispatch::Suspended });
+        agent.report(key, outcome(&work, Dispatch::Suspended));
         return Ok(Next::await_change());
     }
     dispatch(ctx, agent, key, &work).await
@@ -71,7 +72,7 @@ async fn dispatch(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> std::resu
         Ok(desired) => desired,
         Err(unfit) => {
             let result = Result::Failed { message: unfit.to_string(), retry: None };
-            agent.report(key, Outcome { generation: work.metadata.generation, dispatch: Dispatch::Done(vec![result]) });
+            agent.report(key, outcome(work, Dispatch::Done(vec![result])));
             return Ok(Next::await_change());
         }
     };
@@ -81,15 +82,25 @@ async fn dispatch(ctx: &Ctx, agent: &Agent, key: &Key, work: &Work) -> std::resu
         results.push(apply::object(ctx, agent, key, work, ordinal, desired, suspect).await?);
     }
     let next = results.iter().map(Result::next).min().unwrap_or_else(Next::await_change);
-    agent.report(key, Outcome { generation: work.metadata.generation, dispatch: Dispatch::Done(results) });
+    let is_postponed = results.iter().any(Result::is_postponed);
+    agent.report(key, outcome(work, Dispatch::Done(results)));
+    if is_postponed && !agent.entry().is_connected() {
+        agent.park(key); // a fault of the member is the member's: no timer for each of its Works
+        return Ok(Next::await_change());
+    }
     Ok(next)
 }
 
-/// Did the Work fail the last time, as this process or its status remembers? Then something may be in the way that no watch
-/// of ours shows (an object without our label), and looking is better than a POST that is refused.
+fn outcome(work: &Work, dispatch: Dispatch) -> Outcome {
+    Outcome { uid: work.metadata.uid.clone(), generation: work.metadata.generation, dispatch }
+}
+
+/// Did the Work not get through the last time, as this process or its status remembers? Then something may be in the way that
+/// no watch of ours shows (an object without our label), or a write may have taken effect whose answer was lost: looking
+/// is better than a POST that is refused.
 fn failed_before(agent: &Agent, key: &Key, work: &Work) -> bool {
     if let Some(outcome) = agent.outcome(key) {
-        return outcome.applied().is_some_and(|(_, _, cause)| cause.is_some());
+        return outcome.is_postponed() || outcome.applied().is_some_and(|(_, _, cause)| cause.is_some());
     }
     let conditions = work.status.iter().flat_map(|status| &status.conditions);
     conditions.into_iter().any(|condition| condition.type_ == APPLIED && condition.status == FALSE)

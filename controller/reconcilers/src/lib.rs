@@ -17,14 +17,20 @@
 //! | 6 | [`binding_status`] | Works → binding and template status |
 //! | 7 | [`cluster`] | member health → cluster status and taints |
 //!
+//! [`kinds`] follows the kinds of templates that policies and bindings want, so that there is something to observe.
+//!
+//! Arrows 4 and 5 of one member work on its [`agent`]; [`member_agent`] makes and runs it.
+//!
 //! [`controllers`] lists those that run, [`wiring`] says which change wakes which of them. They meet in the stores and queues of [`env::Env`] and in API
 //! objects, never in each other's modules.
 //!
 //! Does not: decide (that is `pando-core`), connect (that is `pando-member`), or spawn outside the context tree.
 
+pub mod agent;
 pub mod binding_scheduler;
 pub mod binding_status;
 pub mod binding_works;
+pub mod bindings;
 pub mod cluster;
 pub mod controllers;
 pub mod detector;
@@ -33,10 +39,12 @@ pub mod error;
 pub mod events;
 pub mod execution;
 pub mod hub;
+pub mod kinds;
 pub mod member_agent;
 pub mod namespaces;
 pub mod next;
 pub mod policies;
+pub mod reach;
 pub mod template;
 pub mod wiring;
 pub mod work_status;

@@ -24,6 +24,7 @@ use pando_runtime::store::{Key, Unreadable};
 use crate::env::Env;
 use crate::error::Error;
 use crate::events::Level;
+use crate::reach::overrides_for;
 use crate::{events, template, work_steps};
 
 /// Brings the Works of the namespace `key` to one for each cluster.
@@ -31,8 +32,8 @@ use crate::{events, template, work_steps};
 /// # Errors
 /// A write failed; the other clusters have theirs.
 pub async fn reconcile(ctx: &Ctx, env: &Env, key: &Key) -> Result<Next, Error> {
-    let Some((_, store)) = env.stores.templates.kind("v1", "Namespace") else { return Ok(Next::forget()) };
-    let Some(namespace) = store.get(key) else { return Ok(Next::forget()) };
+    let Some(followed) = env.stores.templates.kind("v1", "Namespace") else { return Ok(Next::forget()) };
+    let Some(namespace) = followed.store.get(key) else { return Ok(Next::forget()) };
     if !is_propagated(&namespace, &env.skipped) {
         return Ok(Next::await_change());
     }
@@ -57,7 +58,7 @@ fn is_propagated(namespace: &template::Template, skipped: &Skipped) -> bool {
 
 /// One step for each cluster that is not leaving; a cluster whose Work cannot be rendered is reported and left alone.
 fn plan(env: &Env, namespace: &template::Template, parsed: &Template) -> Result<Vec<WorkStep>, Unreadable> {
-    let cluster_policies = env.stores.cluster_overrides.complete(None)?;
+    let cluster_policies = overrides_for(&env.stores.cluster_overrides, "v1", "Namespace", None)?;
     let selected = overrides::select(cluster_policies.iter().map(Arc::as_ref), [], &parsed.manifest);
     let name = work_name(None, "Namespace", parsed.manifest.name());
     let mut steps = Vec::new();

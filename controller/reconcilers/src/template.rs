@@ -3,9 +3,12 @@
 //! A template is kept pruned and as bytes, once: what may travel (`content`), the status that is there now, and the
 //! metadata. It is parsed where a decision needs it and dropped again; a parsed object costs eight times its bytes.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
@@ -14,43 +17,36 @@ use pando_api::raw::EmbeddedObject;
 use pando_api::work::ObjectReference;
 use pando_core::manifest::{self, InvalidManifest, Manifest};
 use pando_core::policy_match::{Cause, Marks};
-use pando_runtime::store::{Key, Record, Store, decode_error};
+use pando_runtime::store::{Change, Key, Read, Record, Store, decode_error};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// A kind that the hub serves and Pando propagates.
-#[derive(Clone, Debug)]
+use crate::reach::indexed_templates;
+
+/// A kind as the hub serves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplateKind {
     /// Group, version, kind and plural, as the hub serves them.
     pub resource: ApiResource,
     /// Whether objects of the kind live in a namespace.
     pub namespaced: bool,
+    /// Whether their status has a path of its own. Where it has none, nothing is reported back to the template.
+    pub has_status: bool,
 }
 
 impl TemplateKind {
-    fn new(group: &str, kind: &str, plural: &str, namespaced: bool) -> Self {
-        let api_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
-        let resource = ApiResource {
-            group: group.to_owned(),
-            version: "v1".to_owned(),
-            api_version,
-            kind: kind.to_owned(),
-            plural: plural.to_owned(),
-        };
-        Self { resource, namespaced }
+    /// Namespaces, which every API server serves: the `namespaces` controller propagates them to every member.
+    #[must_use]
+    pub fn namespaces() -> Self {
+        let resource = ApiResource::erase::<k8s_openapi::api::core::v1::Namespace>(&());
+        Self { resource, namespaced: false, has_status: true }
     }
 
-    /// The kinds of this release. Discovery of every kind comes with "Solid ground" (docs/roadmap.md).
+    /// Whether this is the kind [of namespaces](TemplateKind::namespaces).
     #[must_use]
-    pub fn known() -> Vec<Self> {
-        vec![
-            Self::new("", "Namespace", "namespaces", false),
-            Self::new("", "ConfigMap", "configmaps", true),
-            Self::new("", "Secret", "secrets", true),
-            Self::new("", "Service", "services", true),
-            Self::new("apps", "Deployment", "deployments", true),
-        ]
+    pub fn is_namespace(&self) -> bool {
+        self.resource.group.is_empty() && self.resource.kind == "Namespace"
     }
 }
 
@@ -75,6 +71,12 @@ impl TemplateKey {
             key: Key::new(Some(&resource.namespace), &resource.name),
         }
     }
+
+    /// The key of its binding: same namespace, name derived from the template's name and kind.
+    #[must_use]
+    pub fn binding_key(&self) -> Key {
+        Key::new(self.key.namespace(), &binding_name(&self.kind, &self.key.name))
+    }
 }
 
 impl fmt::Display for TemplateKey {
@@ -90,7 +92,7 @@ pub struct Template {
     pub api_version: String,
     /// `Deployment`, …
     pub kind: String,
-    /// Metadata without managedFields.
+    /// Metadata without managedFields, and without kubectl's copy of the whole object.
     pub meta: ObjectMeta,
     /// The object as it may travel (see [`Manifest`]), in canonical bytes.
     pub content: Arc<[u8]>,
@@ -114,6 +116,12 @@ impl Template {
     pub fn binding_key(&self) -> Key {
         let name = binding_name(&self.kind, self.meta.name.as_deref().unwrap_or_default());
         Key::new(self.meta.namespace.as_deref(), &name)
+    }
+
+    /// Whether it is a namespace, which the `namespaces` controller propagates, whatever policies say.
+    #[must_use]
+    pub fn is_namespace(&self) -> bool {
+        self.api_version == "v1" && self.kind == "Namespace"
     }
 
     /// The template parsed, for as long as one decision needs it.
@@ -140,27 +148,33 @@ impl Template {
 }
 
 impl Record for Template {
+    /// Parsed once: lists of large objects are where the start of a process spends its time.
     fn decode(resource: &ApiResource, raw: &RawValue) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Head {
-            metadata: ObjectMeta,
-            status: Option<EmbeddedObject>,
-        }
-        let mut head: Head = serde_json::from_str(raw.get()).map_err(|error| decode_error(&error))?;
-        head.metadata.managed_fields = None;
         let mut object: Value = serde_json::from_str(raw.get()).map_err(|error| decode_error(&error))?;
+        if let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) {
+            metadata.remove("managedFields"); // often half of the object
+        }
+        let metadata = object.get("metadata").unwrap_or(&Value::Null);
+        let mut meta = ObjectMeta::deserialize(metadata).map_err(|error| decode_error(&error))?;
+        meta.annotations.iter_mut().for_each(|annotations| drop(annotations.remove(manifest::LAST_APPLIED)));
+        let status =
+            object.as_object_mut().and_then(|object| object.remove("status")).filter(|status| !status.is_null());
+        let status = status.map(|status| EmbeddedObject::from_value(&status)).transpose();
         // Items of a list carry neither; both are known from the list's kind.
         object["apiVersion"] = resource.api_version.clone().into();
         object["kind"] = resource.kind.clone().into();
         let manifest = Manifest::from_value(object).map_err(|error| error.to_string())?;
+        let content = manifest.to_bytes();
+        let content_hash = Manifest::hash_of(&content);
+        let authored_hash = authored(manifest).map_or_else(|| content_hash.clone(), |authored| authored.hash());
         Ok(Self {
             api_version: resource.api_version.clone(),
             kind: resource.kind.clone(),
-            meta: head.metadata,
-            content_hash: manifest.hash(),
-            authored_hash: authored(manifest.clone()).hash(),
-            content: manifest.to_bytes().into(),
-            status: head.status,
+            meta,
+            content_hash,
+            authored_hash,
+            content: content.into(),
+            status: status.map_err(|error| decode_error(&error))?,
         })
     }
 
@@ -169,54 +183,137 @@ impl Record for Template {
     }
 }
 
-/// The stores of all template kinds.
-#[derive(Clone)]
-pub struct Templates {
-    kinds: Arc<Vec<(TemplateKind, Store<Template>)>>,
+/// A kind that is followed, and the store that its watch fills. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Followed {
+    /// The kind, as the hub served it when its watch began.
+    pub kind: Arc<TemplateKind>,
+    /// Its objects.
+    pub store: Store<Template>,
 }
+
+/// The stores of all kinds that are followed. Kinds come and go while the process runs ([`crate::kinds`]). Cheap to
+/// clone; all clones are the same.
+///
+/// A kind that is not followed, or not yet completely listed, is unreadable: what is not in its store is unknown, never
+/// absent.
+#[derive(Clone, Default)]
+pub struct Templates {
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    kinds: RwLock<BTreeMap<String, Vec<Followed>>>,
+    subscribers: Mutex<Vec<Subscriber>>,
+}
+
+type Subscriber = Arc<dyn Fn(&TemplateKind, &Change<Template>) + Send + Sync>;
 
 impl Templates {
-    /// One empty store for each of `kinds`.
+    /// No kinds.
     #[must_use]
-    pub fn new(kinds: Vec<TemplateKind>) -> Self {
-        let kinds = kinds
-            .into_iter()
-            .map(|kind| {
-                let store = Store::new(kind.resource.clone());
-                (kind, store)
-            })
-            .collect();
-        Self { kinds: Arc::new(kinds) }
+    pub fn new() -> Self {
+        Self::default()
     }
 
-    /// Every kind with its store.
-    pub fn iter(&self) -> impl Iterator<Item = &(TemplateKind, Store<Template>)> {
-        self.kinds.iter()
-    }
-
-    /// The kind and store of an apiVersion and kind, if Pando propagates it.
+    /// Starts to follow a kind with an empty store, which the caller has to fill. A kind of the same apiVersion and name
+    /// that was followed before is replaced.
     #[must_use]
-    pub fn kind(&self, api_version: &str, kind: &str) -> Option<&(TemplateKind, Store<Template>)> {
-        self.iter().find(|(known, _)| known.resource.api_version == api_version && known.resource.kind == kind)
+    pub fn follow(&self, kind: TemplateKind) -> Followed {
+        let followed = Followed { store: indexed_templates(Store::new(kind.resource.clone())), kind: Arc::new(kind) };
+        // One lock over both: a subscriber that comes at this moment gets the new kind exactly once.
+        let subscribers = self.subscribers();
+        for subscriber in subscribers.iter() {
+            followed.tell(subscriber);
+        }
+        let mut kinds = self.shared.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        let resource = &followed.kind.resource;
+        let versions = kinds.entry(resource.kind.clone()).or_default();
+        versions.retain(|known| known.kind.resource.api_version != resource.api_version);
+        versions.push(followed.clone());
+        followed
     }
 
-    /// The template of this key; `None` when it is absent from a synced store or of a kind that is not propagated.
+    /// Stops to follow a kind: from now on its objects are unreadable. Its watch is the caller's to end.
+    pub fn forget(&self, api_version: &str, kind: &str) {
+        let mut kinds = self.shared.kinds.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(versions) = kinds.get_mut(kind) {
+            versions.retain(|known| known.kind.resource.api_version != api_version);
+            if versions.is_empty() {
+                kinds.remove(kind);
+            }
+        }
+    }
+
+    /// Every kind that is followed, with its store.
+    #[must_use]
+    pub fn all(&self) -> Vec<Followed> {
+        let kinds = self.shared.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds.values().flatten().cloned().collect()
+    }
+
+    /// The kind of this apiVersion and name with its store, if it is followed.
+    #[must_use]
+    pub fn kind(&self, api_version: &str, kind: &str) -> Option<Followed> {
+        let kinds = self.shared.kinds.read().unwrap_or_else(PoisonError::into_inner);
+        kinds.get(kind)?.iter().find(|known| known.kind.resource.api_version == api_version).cloned()
+    }
+
+    /// The template of this key, if it is known. Where absence decides something, use [`Templates::read`].
     #[must_use]
     pub fn get(&self, key: &TemplateKey) -> Option<Arc<Template>> {
-        self.kind(&key.api_version, &key.kind)?.1.get(&key.key)
+        self.kind(&key.api_version, &key.kind)?.store.get(&key.key)
+    }
+
+    /// What is known of the template of this key, with doubt told from absence.
+    #[must_use]
+    pub fn read(&self, key: &TemplateKey) -> Read<Template> {
+        match self.kind(&key.api_version, &key.kind) {
+            Some(followed) => followed.store.read(&key.key),
+            None => Read::Unreadable(format!("{key}: its kind in {} is not followed now", key.api_version)),
+        }
+    }
+
+    /// Calls `subscriber` for every change of a template of any kind, also of those that come later, as
+    /// [`Store::subscribe`].
+    pub fn subscribe(&self, subscriber: impl Fn(&TemplateKind, &Change<Template>) + Send + Sync + 'static) {
+        let subscriber: Subscriber = Arc::new(subscriber);
+        let mut subscribers = self.subscribers();
+        for followed in self.all() {
+            followed.tell(&subscriber);
+        }
+        subscribers.push(subscriber);
+    }
+
+    fn subscribers(&self) -> MutexGuard<'_, Vec<Subscriber>> {
+        self.shared.subscribers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The manifest without the marks of policies.
-fn authored(mut manifest: Manifest) -> Manifest {
+impl Followed {
+    fn tell(&self, subscriber: &Subscriber) {
+        let (kind, subscriber) = (Arc::clone(&self.kind), Arc::clone(subscriber));
+        self.store.subscribe(move |change| subscriber(&kind, change));
+    }
+}
+
+/// The manifest without the marks of policies; `None` when it has none.
+fn authored(mut manifest: Manifest) -> Option<Manifest> {
     let marks = Marks::none();
-    for label in marks.stale_labels {
+    let (labels, annotations) = (&marks.stale_labels, &marks.stale_annotations);
+    let is_marked = labels.iter().any(|label| manifest.label(label).is_some())
+        || annotations.iter().any(|annotation| manifest.annotation(annotation).is_some());
+    if !is_marked {
+        return None;
+    }
+    for label in labels {
         manifest.remove_label(label);
     }
-    for annotation in marks.stale_annotations {
+    for annotation in annotations {
         manifest.remove_annotation(annotation);
     }
-    manifest
+    Some(manifest)
 }
 
 /// The content of each template when it was last carried out, to tell an edit from everything else. A template that was

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::join_all;
 use pando_api::names::ClusterName;
 use pando_context::Ctx;
 use pando_core::merge_patch;
@@ -30,7 +31,7 @@ impl Applied {
     /// The failure itself.
     pub fn into_result(self) -> Result<(), Error> {
         let urgency = |error: &Error| match error.class() {
-            Class::Stopped | Class::Transient => 0,
+            Class::Stopped | Class::Transient | Class::Unavailable | Class::Later(_) => 0,
             Class::Superseded => 1,
             Class::NotOurs => 2,
             Class::Invalid => 3,
@@ -39,25 +40,29 @@ impl Applied {
     }
 }
 
-/// Carries out the steps in their order. A failure ends its own step, and nothing is released after a Work could not be
+/// Carries out the steps: first everything that makes or changes a Work, at once, for the clusters have nothing to do with
+/// each other; then the releases, at once. A failure ends its own step, and nothing is released after a Work could not be
 /// written: a move makes before it breaks.
 pub async fn apply(ctx: &Ctx, env: &Env, steps: &[WorkStep]) -> Applied {
+    let (releases, makes): (Vec<_>, Vec<_>) =
+        steps.iter().partition(|step| matches!(step.action, Action::Release { .. }));
     let mut applied = Applied::default();
-    let mut is_made = true;
-    for step in steps {
-        let is_release = matches!(step.action, Action::Release { .. });
-        if is_release && !is_made {
-            continue;
-        }
-        match one(ctx, env, step).await {
-            Ok(written) => applied.written += usize::from(written),
-            Err(error) => {
-                is_made &= is_release;
-                applied.failed.insert(step.cluster.clone(), error);
-            }
-        }
+    together(ctx, env, &makes, &mut applied).await;
+    if applied.failed.is_empty() {
+        together(ctx, env, &releases, &mut applied).await;
     }
     applied
+}
+
+/// The hub's budget says how many of them are really under way.
+async fn together(ctx: &Ctx, env: &Env, steps: &[&WorkStep], applied: &mut Applied) {
+    let outcomes = join_all(steps.iter().map(|step| one(ctx, env, step))).await;
+    for (step, outcome) in steps.iter().zip(outcomes) {
+        match outcome {
+            Ok(written) => applied.written += usize::from(written),
+            Err(error) => drop(applied.failed.insert(step.cluster.clone(), error)),
+        }
+    }
 }
 
 async fn one(ctx: &Ctx, env: &Env, step: &WorkStep) -> Result<bool, Error> {

@@ -117,6 +117,26 @@ fn kinds_are_skipped_by_group_version_or_kind() {
 }
 
 #[test]
+fn feature_gates_are_read_as_kubernetes_reads_them() {
+    for (flags, expected) in [
+        ("", false),
+        ("--feature-gates=PropagationPolicyPreemption=true", true),
+        ("--feature-gates PropagationPolicyPreemption=T,", true),
+        ("--feature-gates=PropagationPolicyPreemption=1,PropagationPolicyPreemption=0", false),
+        ("--feature-gates=PropagationPolicyPreemption=false --feature-gates=PropagationPolicyPreemption=true", true),
+        ("--feature-gates=AllAlpha=true", true),
+        ("--feature-gates=PropagationPolicyPreemption=false,AllAlpha=true", false),
+        ("--feature-gates=AllBeta=true", false),
+    ] {
+        assert_eq!(gates(&controller(flags).feature_gates).policy_preemption, expected, "{flags}");
+    }
+    let refused = |text: &str| text.parse::<FeatureGates>().unwrap_err().to_string();
+    insta::assert_snapshot!(refused("Failover=true"), @"unrecognized feature gate Failover; known are AllAlpha, AllBeta, PropagationPolicyPreemption");
+    insta::assert_snapshot!(refused("PropagationPolicyPreemption"), @"PropagationPolicyPreemption has no value; write PropagationPolicyPreemption=true or PropagationPolicyPreemption=false");
+    insta::assert_snapshot!(refused("AllAlpha=yes"), @"AllAlpha=yes is neither true nor false; write AllAlpha=true or AllAlpha=false");
+}
+
+#[test]
 fn a_member_address_must_keep_the_token_secret() {
     let read = |text: &str| text.parse::<Endpoint>();
     assert_eq!(read("https://10.0.0.1:6443/").unwrap().as_str(), "https://10.0.0.1:6443");

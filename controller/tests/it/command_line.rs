@@ -59,6 +59,7 @@ fn wrong_usage_is_one_line_and_exit_code_two() {
         &["controller", "--cluster-failure-threshold", "10"],
         &["controller", "--concurrent-work-syncs", "0"],
         &["controller", "--skipped-propagating-namespaces", "kube-("],
+        &["controller", "--feature-gates", "NoSuchGate=true"],
         &["no-such-command"],
     ] {
         refusal(args, 2);

@@ -3,24 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pando_api::labels;
 use pando_api::names::{ClusterName, work_name};
 use pando_api::policy::{ClusterOverridePolicy, OverridePolicy};
-use pando_api::work::{ObjectReference, ResourceBinding, Work};
+use pando_api::work::{Binding, ObjectReference, Work};
 use pando_core::cluster_facts::ClusterFacts;
 use pando_core::manifest::{InvalidManifest, Template};
 use pando_core::overrides::{self, Selected};
-use pando_core::render::{Binding, NotRenderable, RenderInput};
-use pando_runtime::store::Key;
+use pando_core::render::{self, NotRenderable, RenderInput};
+use pando_runtime::store::{Key, Read};
 use serde_json::json;
 
 use crate::env::{Env, WORKS_BY_BINDING, full_name};
 use crate::error::Error;
+use crate::reach::overrides_for;
 use crate::template::TemplateKey;
 
 /// One binding with everything that decides about its Works.
 pub(super) struct Observed {
-    pub(super) binding: Arc<ResourceBinding>,
+    pub(super) binding: Arc<Binding>,
     pub(super) works: Vec<Arc<Work>>,
     template: Template,
     policies: Vec<Arc<OverridePolicy>>,
@@ -29,19 +29,20 @@ pub(super) struct Observed {
     works_complete: bool,
 }
 
-/// `None` when there is nothing to render: no such binding, or no template for one that is not being deleted.
+/// `None` when there is nothing to render: no such binding; or one that is not being deleted, and no template. One that
+/// cannot be read because its kind is not followed now is like that, too: when it can be, it comes as a change.
 pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, Error> {
     let stores = &env.stores;
     let Some(binding) = stores.bindings.get(key) else { return Ok(None) };
     let resource = &binding.spec.resource;
-    let template = match stores.templates.get(&TemplateKey::of(resource)) {
+    let template = match stores.templates.read(&TemplateKey::of(resource)) {
         // The same name is not the same object: a template that was made again gets a binding of its own.
-        Some(template) if template.meta.uid.as_deref() == Some(resource.uid.as_str()) => template.parsed()?,
+        Read::Found(template) if template.meta.uid.as_deref() == Some(resource.uid.as_str()) => template.parsed()?,
         _ if binding.metadata.deletion_timestamp.is_some() => gone(resource)?,
         _ => return Ok(None),
     };
-    let id = binding.metadata.labels.as_ref().and_then(|labels| labels.get(labels::BINDING_PERMANENT_ID));
-    let mut works = stores.works.by_index(WORKS_BY_BINDING, &full_name(&resource.namespace, &key.name));
+    let mut works = stores.works.by_index(WORKS_BY_BINDING, &full_name(key));
+    let id = binding.permanent_id();
     works.extend(id.map(|id| stores.works.by_index(WORKS_BY_BINDING, id)).unwrap_or_default());
     works.sort_by_key(|work| Key::of(&work.metadata));
     works.dedup_by_key(|work| Key::of(&work.metadata));
@@ -52,7 +53,7 @@ pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, Error> {
         .filter_map(|cluster| ClusterFacts::of(cluster).ok())
         .map(|facts| (facts.name.clone(), facts))
         .collect();
-    let name = work_name(Some(&resource.namespace), &resource.kind, &resource.name);
+    let name = work_name(key.namespace(), &resource.kind, &resource.name);
     for target in &binding.spec.clusters {
         let Ok(cluster) = ClusterName::parse(&target.name) else { continue };
         let place = Key::namespaced(cluster.execution_namespace().as_str(), &name);
@@ -62,11 +63,15 @@ pub(super) fn binding(env: &Env, key: &Key) -> Result<Option<Observed>, Error> {
             works.push(work);
         }
     }
+    let (api_version, kind) = (&resource.api_version, &resource.kind);
     Ok(Some(Observed {
         works,
         template,
-        policies: stores.overrides.complete(Some(&resource.namespace))?,
-        cluster_policies: stores.cluster_overrides.complete(None)?,
+        policies: match key.namespace() {
+            Some(_) => overrides_for(&stores.overrides, api_version, kind, key.namespace())?,
+            None => Vec::new(), // an OverridePolicy reaches its own namespace only
+        },
+        cluster_policies: overrides_for(&stores.cluster_overrides, api_version, kind, None)?,
         clusters,
         works_complete: stores.works.is_complete(None),
         binding,
@@ -97,7 +102,7 @@ impl Observed {
     ) -> Result<RenderInput<'a>, NotRenderable> {
         Ok(RenderInput {
             federation,
-            binding: Binding::namespaced(&self.binding)?,
+            binding: render::Binding::of(&self.binding)?,
             template: &self.template,
             overrides,
             clusters: &self.clusters,

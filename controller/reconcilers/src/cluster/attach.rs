@@ -98,15 +98,15 @@ async fn connect(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &Cluster) ->
     }))
 }
 
-/// Ends the life of a member whose parameters are not valid any more: nothing may be written by what was revoked.
-async fn disconnect(env: &Env, name: &ClusterName, cause: &str) -> Result<(), Error> {
+/// Ends the life of a member that is not to be worked with from here any more: nothing may be written by what was revoked.
+pub(super) async fn disconnect(env: &Env, name: &ClusterName, cause: &str) -> Result<(), Error> {
     env.memory.of(name, |facts| {
         facts.own = Renewal::default();
         facts.secret_read = None;
         facts.probe = None;
     });
     if env.registry.get(name).is_some() {
-        tracing::warn!(cluster = %name, cause, "disconnected: its parameters cannot be used any more");
+        tracing::warn!(cluster = %name, cause, "disconnected");
     }
     env.registry.detach(name).await?;
     env.agents.forget(name);

@@ -26,6 +26,8 @@ pub(super) struct Facts {
     pub(super) credentials_suspect: bool,
     /// Generation of the Cluster that the connection was made from.
     pub(super) generation: Option<i64>,
+    /// Since when probes have found the member lost.
+    pub(super) lost_since: Option<Instant>,
     /// A probe that no reconcile has taken in yet.
     pub(super) probe: Option<Look>,
     /// The version that the member last reported.

@@ -1,10 +1,13 @@
 //! What a Cluster's status says of its member: Ready with hysteresis, version, kinds.
 
+use std::time::Duration;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use pando_api::cluster::{ApiEnablement, ApiResource, Cluster, ClusterStatus};
 use pando_api::conditions::{
-    API_ENABLEMENTS_COMPLETE, API_ENABLEMENTS_EMPTY, API_ENABLEMENTS_PARTIAL, COMPLETE_API_ENABLEMENTS, READY,
+    API_ENABLEMENTS_COMPLETE, API_ENABLEMENTS_EMPTY, API_ENABLEMENTS_PARTIAL, COMPLETE_API_ENABLEMENTS, CONNECTED,
+    FALSE, LINK_LOST, READY,
 };
 use pando_api::names::ClusterName;
 use pando_context::Ctx;
@@ -12,6 +15,7 @@ use pando_core::conditions::{self, Verdict};
 use pando_core::health::{Hysteresis, Probe, Publish};
 use pando_core::next::Next;
 use pando_member::probe::{Discovered, Health};
+use pando_member::registry::State;
 use pando_runtime::store::Key;
 use serde_json::json;
 
@@ -19,7 +23,10 @@ use super::attach::Link;
 use super::memory::Look;
 use super::{Env, Error};
 
-/// Takes in the last probe and writes the status where it differs. Returns when to look again.
+/// How long a member must have been lost before its Cluster says so: a blip is not worth two writes.
+const LINK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Takes in the last probe and the state of the link, and writes the status where it differs. Returns when to look again.
 pub(super) async fn publish(
     ctx: &Ctx,
     env: &Env,
@@ -28,6 +35,39 @@ pub(super) async fn publish(
     cluster: &Cluster,
     link: &Link,
 ) -> Result<Next, Error> {
+    let mut status = cluster.status.clone().unwrap_or_default();
+    let next = follow_link(env, name, link, &mut status).min(follow_probe(env, name, link, &mut status));
+    write(ctx, env, key, cluster, &status).await.map(|written| written.min(next))
+}
+
+/// Says at once that the member cannot be worked with, and why. Ready says so after its threshold only, since workloads are
+/// moved by it.
+fn follow_link(env: &Env, name: &ClusterName, link: &Link, status: &mut ClusterStatus) -> Next {
+    let Link::Attached(entry) = link else { return Next::await_change() };
+    match entry.state() {
+        State::Connecting => {}
+        State::Connected => conditions::remove(&mut status.conditions, CONNECTED),
+        State::Lost { cause, .. } => {
+            let lost_for =
+                env.memory.of(name, |facts| facts.lost_since.map(|since| since.elapsed())).unwrap_or_default();
+            let patience = LINK_PATIENCE.saturating_sub(lost_for);
+            if !patience.is_zero() {
+                return Next::after(patience);
+            }
+            let now = env.clock.now();
+            // An outage that began before this process did has been said. That we find other words for it is no news.
+            let lost_at = now.checked_sub(lost_for).unwrap_or(now);
+            let known = conditions::find(&status.conditions, CONNECTED);
+            if !known.is_some_and(|known| known.status == FALSE && known.last_transition_time.0 < lost_at) {
+                conditions::set(&mut status.conditions, Verdict::fails(CONNECTED, LINK_LOST, cause), &Time(now));
+            }
+        }
+    }
+    Next::await_change()
+}
+
+/// Takes in the last probe.
+fn follow_probe(env: &Env, name: &ClusterName, link: &Link, status: &mut ClusterStatus) -> Next {
     let observed = match link {
         Link::Refused(cause) => Probe::CollectionFailed { cause: cause.clone() },
         Link::Attached(_) => match env.memory.of(name, |facts| facts.probe.take()) {
@@ -37,20 +77,19 @@ pub(super) async fn publish(
                 }
                 observation(&look)
             }
-            None => return Ok(Next::await_change()), // the next probe brings us back
+            None => return Next::await_change(), // the next probe brings us back
         },
     };
     let now = env.clock.now();
-    let stored = cluster.status.as_ref().and_then(|status| conditions::find(&status.conditions, READY));
+    let stored = conditions::find(&status.conditions, READY);
     let decision = env.memory.of(name, |facts| {
         let hysteresis = facts.hysteresis.get_or_insert_with(|| Hysteresis::from_stored(stored));
         hysteresis.observe(&observed, now, &env.settings.thresholds)
     });
     let verdict = match decision {
-        Publish::Hold { until } => return Ok(Next::after(left(now, until))),
+        Publish::Hold { until } => return Next::after(left(now, until)),
         Publish::Now(verdict) => verdict,
     };
-    let mut status = cluster.status.clone().unwrap_or_default();
     // The words of a failure change from probe to probe; only a new reason is news.
     if !stored.is_some_and(|stored| stored.status == verdict.status && stored.reason == verdict.reason) {
         conditions::set(&mut status.conditions, verdict, &Time(now));
@@ -59,9 +98,9 @@ pub(super) async fn publish(
         if let Some(version) = env.memory.of(name, |facts| facts.version.clone()) {
             status.kubernetes_version = version;
         }
-        collect(&mut status, &entry.discovered(), now);
+        collect(status, &entry.discovered(), now);
     }
-    write(ctx, env, key, cluster, &status).await
+    Next::await_change()
 }
 
 /// Writes a status where it differs from the one that was read.
@@ -90,8 +129,8 @@ pub(super) async fn write(
     Ok(Next::await_change())
 }
 
-fn left(now: Timestamp, until: Timestamp) -> std::time::Duration {
-    std::time::Duration::try_from(until.duration_since(now)).unwrap_or_default()
+fn left(now: Timestamp, until: Timestamp) -> Duration {
+    Duration::try_from(until.duration_since(now)).unwrap_or_default()
 }
 
 /// What a look means for Ready. A token that is not accepted, or another cluster behind the endpoint, is said as such.
@@ -171,9 +210,13 @@ mod tests {
     #[test]
     fn kinds_of_a_broken_group_stay_listed() {
         let mut status = ClusterStatus::default();
-        let kind = Kind { name: "deployments".into(), kind: "Deployment".into(), namespaced: true };
+        let kind = Kind { name: "deployments".into(), kind: "Deployment".into(), namespaced: true, ..Kind::default() };
         let discovered = Discovered {
-            group_versions: vec![GroupVersion { group_version: "apps/v1".into(), kinds: vec![kind] }],
+            group_versions: vec![GroupVersion {
+                group_version: "apps/v1".into(),
+                kinds: vec![kind],
+                ..GroupVersion::default()
+            }],
             missing: vec!["metrics.k8s.io/v1".into()],
         };
         collect(&mut status, &discovered, Timestamp::UNIX_EPOCH);
@@ -188,7 +231,7 @@ mod tests {
         let listed = |name: &str| ApiEnablement { group_version: name.into(), resources: vec![] };
         let mut status =
             ClusterStatus { api_enablements: vec![listed("apps/v1"), listed("v1")], ..ClusterStatus::default() };
-        let core = GroupVersion { group_version: "v1".into(), kinds: vec![] };
+        let core = GroupVersion { group_version: "v1".into(), ..GroupVersion::default() };
         let discovered = Discovered { group_versions: vec![core.clone()], missing: vec!["/apis".into()] };
         collect(&mut status, &discovered, Timestamp::UNIX_EPOCH);
         let names = |status: &ClusterStatus| -> Vec<String> {

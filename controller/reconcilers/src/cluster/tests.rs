@@ -10,7 +10,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::client::Body;
 use kube::core::ApiResource;
 use pando_context::Scope;
-use pando_member::registry::{Entry, State};
+use pando_member::registry::{Entry, State, Why};
 use pando_runtime::clock::SystemClock;
 use pando_runtime::metrics::Metrics;
 use pando_runtime::store::Record;
@@ -119,7 +119,7 @@ impl World {
         let agents = Agents::new(member_agent::Parts {
             hub: hub.clone(),
             works: works.clone(),
-            bindings: Store::new(ApiResource::erase::<ResourceBinding>(&())),
+            bindings: Bindings::new(),
             clusters: Store::new(ApiResource::erase::<Cluster>(&())),
             federation: "federation-1".into(),
             events: Recorder::disabled(),
@@ -132,7 +132,7 @@ impl World {
             client: server.client(),
             clusters: Store::new(ApiResource::erase::<Cluster>(&())),
             works,
-            bindings: Store::new(ApiResource::erase::<ResourceBinding>(&())),
+            bindings: Bindings::new(),
             namespaces: Some(namespaces.clone()),
             registry: Registry::new(root.ctx().clone()),
             agents,
@@ -149,7 +149,7 @@ impl World {
     /// The Cluster `bj` is there, as this uid.
     fn joined(&self, uid: &str, secret_namespace: &str) {
         let cluster = json!({"apiVersion": "cluster.karmada.io/v1alpha1", "kind": "Cluster",
-            "metadata": {"name": "bj", "uid": uid, "generation": 1, "resourceVersion": if uid == "uid-1" { "10" } else { "20" },
+            "metadata": {"name": "bj", "uid": uid, "generation": 1, "resourceVersion": if uid == "uid-1" { "10" } else { "2000" },
                 "finalizers": [finalizers::CLUSTER]},
             "spec": {"syncMode": "Push", "apiEndpoint": "https://127.0.0.1:1", "insecureSkipTLSVerification": true,
                 "secretRef": {"namespace": secret_namespace, "name": "bj"},
@@ -295,4 +295,43 @@ async fn no_token_is_asked_for_that_has_no_place() {
     let next = token::renew(world.root.ctx(), &world.env, &name()).await;
     assert!(next.delay().unwrap() >= Duration::from_secs(30), "{next:?}");
     assert_eq!(member.asked("/token"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_cluster_that_becomes_pull_is_not_worked_with_from_here_any_more() {
+    let world = World::new();
+    world.joined("uid-1", "karmada-cluster");
+    world.reconcile().await;
+    let entry = world.entry().unwrap();
+    let mut cluster = world.hub.get(CLUSTER);
+    cluster["spec"]["syncMode"] = json!("Pull");
+    cluster["metadata"]["resourceVersion"] = json!("3000");
+    world.env.clusters.written(serde_json::from_value(cluster).unwrap());
+    world.reconcile().await;
+    assert!(entry.member().ctx().is_cancelled());
+    assert!(world.entry().is_none());
+}
+
+#[tokio::test]
+async fn a_lost_member_is_named_before_ready_says_so_and_no_more_when_it_is_back() {
+    let world = World::new();
+    world.joined("uid-1", "karmada-cluster");
+    world.reconcile().await;
+    let entry = world.entry().unwrap();
+    let connected = || {
+        let conditions = world.hub.get(CLUSTER)["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        conditions.into_iter().find(|condition| condition["type"] == "Connected")
+    };
+    entry.set_state(State::Lost { why: Why::Unreachable, cause: "no route".into() });
+    world.env.memory.of(&name(), |facts| facts.lost_since = Some(pando_context::Instant::now()));
+    world.reconcile().await;
+    assert_eq!(connected(), None, "a blip is not worth a write");
+    let before = pando_context::Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
+    world.env.memory.of(&name(), |facts| facts.lost_since = Some(before));
+    world.reconcile().await;
+    let told = connected().unwrap();
+    assert_eq!((&told["status"], &told["reason"]), (&json!("False"), &json!("LinkLost")));
+    entry.set_state(State::Connected);
+    world.reconcile().await;
+    assert_eq!(connected(), None);
 }

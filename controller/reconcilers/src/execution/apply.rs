@@ -1,5 +1,9 @@
 //! Carries out the plan for one object.
 
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::core::ApiResource;
 use pando_api::work::Work;
 use pando_api::{annotations, events, labels, managers};
 use pando_context::Ctx;
@@ -13,10 +17,13 @@ use pando_runtime::store::{Key, Store};
 use serde_json::Value;
 
 use super::observe::{self, Known};
-use super::outcome::Result;
-use super::{CLUSTER_RETRY, Error};
-use crate::member_agent::{Agent, FIRST_SLOW_REPAIR};
+use super::{CLUSTER_RETRY, Error, held};
+use crate::agent::Agent;
+use crate::agent::memory::FIRST_SLOW_REPAIR;
+use crate::agent::outcome::{self, Result};
 
+/// From so many waits in a row on it is found out what an object waits for: soon it will be said.
+const EXPLAINED_WAITS: u32 = 3;
 /// How often a stale precondition is answered by reading and planning again at once. A rival that still wins then is
 /// left to the queue's backoff.
 const ATTEMPTS: u32 = 4;
@@ -24,7 +31,7 @@ const ATTEMPTS: u32 = 4;
 /// Brings one object of a Work to what is wanted.
 ///
 /// # Errors
-/// Stopped, unreadable, or stale again and again. Everything else is a [`Result`].
+/// Stopped. Everything else is a [`Result`].
 pub(super) async fn object(
     ctx: &Ctx,
     agent: &Agent,
@@ -40,7 +47,7 @@ pub(super) async fn object(
     if !matches!(known, Known::Settled)
         && let Some(retry) = agent.memory().repair_due(work, ordinal, observe::wanted(desired))
     {
-        return Ok(Result::Postponed { retry });
+        return Ok(Result::Postponed { retry, cause: None, times: 0 });
     }
     let mut seen = match known {
         Known::Settled => return Ok(Result::Applied("kept")),
@@ -48,7 +55,7 @@ pub(super) async fn object(
         Known::Absent if !suspect && one.target.resource.kind != "Namespace" => Seen::Absent,
         Known::Absent | Known::Unsure => match observe::live(ctx, agent, &one.target).await {
             Ok(seen) => seen,
-            Err(error) => return one.failed(error),
+            Err(error) => return one.failed(one.explained(error).await),
         },
     };
     let mut attempt = 1;
@@ -56,13 +63,13 @@ pub(super) async fn object(
         let error = match one.step(&store, seen).await? {
             Ok(result) => return Ok(result),
             Err(error) if is_stale(&error.fault) && attempt < ATTEMPTS => error,
-            Err(error) => return one.failed(error),
+            Err(error) => return one.failed(one.explained(error).await),
         };
         tracing::debug!(cluster = %agent.name(), %work, %error, attempt, "the member moved on, planning again");
         attempt += 1;
         seen = match observe::live(ctx, agent, &one.target).await {
             Ok(seen) => seen,
-            Err(error) => return one.failed(error),
+            Err(error) => return one.failed(one.explained(error).await),
         };
     }
 }
@@ -114,15 +121,16 @@ impl One<'_> {
                 _ => return Ok(Ok(Result::Applied("kept"))),
             },
             MemberStep::Conflict { message } => return Ok(Ok(Result::conflict(message))),
-            MemberStep::Await { why } => return Ok(Ok(self.waiting(why))),
-            MemberStep::Wait(failure) => return Err(failure.into()),
+            MemberStep::Await { why } => return Ok(Ok(self.waiting(why + &held::by(&seen)))),
+            MemberStep::Wait(failure) => return Ok(Ok(self.fails(failure.to_string()))),
         };
         Ok(written.map(|(live, verb)| {
             self.written(store, &live);
             self.count(&step, &seen);
             if verb == "created" && target.resource.kind == "Namespace" {
-                self.agent.wake_waiting();
+                self.agent.namespace_made(&target.name);
             }
+            self.expect_kinds();
             Result::Applied(verb)
         }))
     }
@@ -218,7 +226,8 @@ impl One<'_> {
 
     fn waiting(&self, why: String) -> Result {
         let before = self.agent.outcome(self.work).map_or(0, |last| last.waits(self.ordinal));
-        Result::Waiting { why, times: before.saturating_add(1) }
+        let namespace = self.target.namespace.as_deref().map(Box::from);
+        Result::Waiting { why, namespace, times: before.saturating_add(1) }
     }
 
     fn gone(&self) -> fault::Error {
@@ -226,25 +235,75 @@ impl One<'_> {
         fault::Error { cluster: self.agent.name().clone(), verb: "replace", what: self.target.to_string(), fault }
     }
 
+    /// A CustomResourceDefinition was written: the kinds that it promises are looked for until they are served.
+    fn expect_kinds(&self) {
+        if (self.target.resource.group.as_str(), self.target.resource.kind.as_str())
+            != ("apiextensions.k8s.io", "CustomResourceDefinition")
+        {
+            return;
+        }
+        let spec = &self.desired.manifest.value()["spec"];
+        let (group, kind) = (spec["group"].as_str().unwrap_or_default(), spec["names"]["kind"].as_str());
+        let versions = spec["versions"].as_array().into_iter().flatten().filter(|version| version["served"] == true);
+        for (version, kind) in versions.filter_map(|version| version["name"].as_str().zip(kind)) {
+            let api_version = format!("{group}/{version}");
+            self.agent.entry().expects(&api_version, kind);
+        }
+    }
+
+    /// A namespace that does not go for a while is asked what holds it.
+    async fn explained(&self, error: fault::Error) -> fault::Error {
+        let Fault::NamespaceTerminating(namespace) = &error.fault else { return error };
+        if self.agent.outcome(self.work).is_none_or(|last| last.waits(self.ordinal) < EXPLAINED_WAITS) {
+            return error;
+        }
+        let resource = ApiResource::erase::<Namespace>(&());
+        let seen = observe::live(self.ctx, self.agent, &Target::new(resource, None, namespace)).await;
+        let why = seen.as_ref().map(held::by).unwrap_or_default();
+        let fault = Fault::NamespaceTerminating(format!("{namespace}{why}"));
+        fault::Error { fault, ..error }
+    }
+
     /// What a fault means for the object.
     fn failed(&self, error: fault::Error) -> std::result::Result<Result, Error> {
-        match &error.fault {
-            Fault::Stopped(_) | Fault::Conflict(_) | Fault::AlreadyExists | Fault::NotFound => Err(error.into()),
-            Fault::Throttled(retry) => Ok(Result::Postponed { retry: *retry }),
-            fault if fault.is_cluster_wide() => {
-                self.agent.entry().suspect();
-                Ok(Result::Postponed { retry: CLUSTER_RETRY })
-            }
+        let manifest = &self.desired.manifest;
+        Ok(match &error.fault {
+            Fault::Stopped(_) => return Err(error.into()),
+            Fault::Lost(_) => Result::Postponed { retry: CLUSTER_RETRY, cause: None, times: self.postponements() },
             Fault::NamespaceMissing(namespace) => {
                 self.agent.namespace_missing(namespace);
-                Ok(self.waiting(error.to_string()))
+                self.waiting(error.to_string())
             }
-            Fault::NamespaceTerminating(_) => Ok(self.waiting(error.to_string())),
-            _ => {
-                let retry = self.agent.outcome(self.work).map_or(CLUSTER_RETRY, |last| last.backoff(self.ordinal));
-                Ok(Result::Failed { message: error.to_string(), retry: Some(retry) })
+            Fault::NamespaceTerminating(_) => self.waiting(error.to_string()),
+            Fault::KindMissing => {
+                self.agent.entry().misses(manifest.api_version(), manifest.kind());
+                self.waiting(error.to_string())
             }
-        }
+            Fault::Throttled { wait, .. } => self.postponed(*wait, &error),
+            // It changed again and again between reading and writing; or whether the write took effect is not known. Either
+            // way it is read before it is written again.
+            // A call without an answer may be this object's (an admission webhook that hangs).
+            Fault::Conflict(_) | Fault::AlreadyExists | Fault::NotFound | Fault::Server { .. } | Fault::Deadline(_) => {
+                self.postponed(outcome::pause(self.postponements()), &error)
+            }
+            fault if fault.is_cluster_wide() => self.postponed(CLUSTER_RETRY, &error),
+            _ => self.fails(error.to_string()),
+        })
+    }
+
+    fn fails(&self, message: String) -> Result {
+        let retry = self.agent.outcome(self.work).map_or(CLUSTER_RETRY, |last| last.backoff(self.ordinal));
+        Result::Failed { message, retry: Some(retry) }
+    }
+
+    fn postponed(&self, retry: Duration, error: &fault::Error) -> Result {
+        let times = self.postponements().saturating_add(1);
+        tracing::debug!(cluster = %self.agent.name(), work = %self.work, %error, times, ?retry, "postponed");
+        Result::Postponed { retry, cause: Some(error.to_string()), times }
+    }
+
+    fn postponements(&self) -> u32 {
+        self.agent.outcome(self.work).map_or(0, |last| last.postponements(self.ordinal))
     }
 }
 

@@ -11,7 +11,7 @@ use pando_member::target::Target;
 use pando_runtime::store::{Key, Read, Store};
 use serde_json::Value;
 
-use crate::member_agent::Agent;
+use crate::agent::Agent;
 
 /// What the watch says about one object, without a request.
 pub(super) enum Known {
@@ -101,7 +101,8 @@ mod tests {
     fn serving(kinds: &[(&str, &str)]) -> Discovered {
         let group_versions = kinds.iter().map(|(version, kind)| GroupVersion {
             group_version: (*version).into(),
-            kinds: vec![Kind { name: kind.to_lowercase(), kind: (*kind).into(), namespaced: true }],
+            kinds: vec![Kind { name: kind.to_lowercase(), kind: (*kind).into(), namespaced: true, ..Kind::default() }],
+            ..GroupVersion::default()
         });
         Discovered { group_versions: group_versions.collect(), missing: Vec::new() }
     }

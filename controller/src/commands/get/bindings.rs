@@ -1,7 +1,8 @@
 //! The table of `pando get bindings`: where each template went, and whether it got there.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta};
+use pando_api::conditions::{FULLY_APPLIED, STATUS_FRESH, TRUE, UNKNOWN};
 use pando_api::work::{
     ClusterResourceBinding, ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, TargetCluster,
 };
@@ -10,7 +11,7 @@ use super::super::table::{Table, age};
 use super::{complaint, condition, created};
 
 const COLUMNS: [&str; 6] = ["NAMESPACE", "NAME", "SCHEDULED", "FULLYAPPLIED", "CLUSTERS", "AGE"];
-const WIDE: [&str; 3] = ["TEMPLATE", "REPLICAS", "MESSAGE"];
+const WIDE: [&str; 4] = ["TEMPLATE", "REPLICAS", "FRESH", "MESSAGE"];
 
 /// A binding of either scope; both share spec and status.
 pub(super) struct Row<'a> {
@@ -59,10 +60,22 @@ fn cells(row: &Row<'_>, wide: bool, now: Timestamp) -> Vec<String> {
         cells.extend([
             format!("{}/{} {}", resource.api_version, resource.kind, resource.name),
             row.spec.replicas.to_string(),
+            fresh(conditions, now),
             complaint(conditions),
         ]);
     }
     cells
+}
+
+/// Whether the status is what every member says now: `True`, or for how long it is not. Only its absence has a condition;
+/// `Unknown` while nothing has been reported.
+fn fresh(conditions: &[Condition], now: Timestamp) -> String {
+    let of = |kind: &str| conditions.iter().find(|condition| condition.type_ == kind);
+    match (of(STATUS_FRESH), of(FULLY_APPLIED)) {
+        (Some(stale), _) => format!("{} {}", stale.status, age(Some(stale.last_transition_time.0), now)),
+        (None, Some(_)) => TRUE.to_owned(),
+        (None, None) => UNKNOWN.to_owned(),
+    }
 }
 
 /// `bj-prod:5,sh-prod:3,sz-prod:2`; without the numbers for what has no replicas.

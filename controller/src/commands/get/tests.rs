@@ -92,6 +92,25 @@ fn bindings_show_where_the_replicas_went() {
 }
 
 #[test]
+fn the_wide_form_says_for_how_long_a_member_has_not_been_read() {
+    let since = |kind: &str, status: &str, reason: &str, message: &str| {
+        json!({"type": kind, "status": status, "reason": reason, "message": message,
+               "lastTransitionTime": "2026-11-23T11:56:00Z"})
+    };
+    let row = |conditions: Value| {
+        let mut binding = binding("default", "web-deployment", json!([{"name": "bj-prod"}]), "True");
+        binding.status.as_mut().unwrap().conditions = serde_json::from_value(conditions).unwrap();
+        let table = bindings::table(vec![bindings::Row::namespaced(&binding)], true, now());
+        table.lines().nth(1).unwrap().split_once("web-service   10").unwrap().1.trim().to_owned()
+    };
+    let applied = since("FullyApplied", "True", "FullyAppliedSuccess", "");
+    let stale = since("StatusFresh", "False", "ClusterNotRead", "not read: bj-prod");
+    assert_eq!(row(json!([applied])), "True    <none>");
+    assert_eq!(row(json!([applied, stale])), "False 4m   ClusterNotRead: not read: bj-prod");
+    assert_eq!(row(json!([])), "Unknown   <none>");
+}
+
+#[test]
 fn one_name_gives_the_object_and_several_give_a_list() {
     let clusters = [cluster("bj-prod", Value::Null)];
     let shown = || Shown::of(&clusters, String::new()).unwrap();

@@ -14,7 +14,13 @@ use kube::Client;
 use kube::client::Body;
 use serde_json::{Map, Value, json};
 
+/// No server answers with this status here: it stands for none at all.
+const HANGS: StatusCode = StatusCode::IM_A_TEAPOT;
+
 type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// Verb and path to status, Retry-After (seconds) and body; `None` answers as usual.
+type Fault = Box<dyn Fn(&str, &str) -> Option<(u16, Option<u64>, String)> + Send>;
 
 /// One server. Clones are the same one.
 #[derive(Clone)]
@@ -41,6 +47,12 @@ struct State {
     /// Reads of single objects.
     reads: Vec<String>,
     silent: bool,
+    /// Lists and watches of this plural are forbidden.
+    unwatchable: Option<&'static str>,
+    /// Asked first: verb and path to status, Retry-After and body. Status 0: no answer at all.
+    fault: Option<Fault>,
+    /// The fault comes after the write took effect.
+    late: bool,
     /// What a proxy in between answers to reads of single objects, with 404.
     page: Option<&'static str>,
 }
@@ -65,6 +77,9 @@ impl Server {
                     content.as_deref().unwrap_or_default(),
                     &body,
                 );
+                if answer.status() == HANGS {
+                    return std::future::pending().await;
+                }
                 Ok::<_, Infallible>(answer)
             }
         });
@@ -111,6 +126,29 @@ impl Server {
         self.0.lock().unwrap().page = page;
     }
 
+    /// Requests are answered like this from now on, where it says so. `late`: after they took effect.
+    pub(super) fn fail(
+        &self,
+        late: bool,
+        fault: impl Fn(&str, &str) -> Option<(u16, Option<u64>, String)> + Send + 'static,
+    ) {
+        let mut state = self.0.lock().unwrap();
+        state.fault = Some(Box::new(fault));
+        state.late = late;
+    }
+
+    /// Requests are answered as usual again.
+    pub(super) fn heal(&self) {
+        self.0.lock().unwrap().fault = None;
+    }
+
+    /// The right to list and watch a plural is taken away, and with it the watches that run, or all rights are back.
+    pub(super) fn forbid_watching(&self, plural: Option<&'static str>) {
+        let mut state = self.0.lock().unwrap();
+        state.unwatchable = plural;
+        state.watchers.retain(|(collection, _, _)| plural.is_none_or(|plural| !collection.ends_with(plural)));
+    }
+
     /// Connections hang from now on, or work again.
     pub(super) fn silence(&self, silent: bool) {
         self.0.lock().unwrap().silent = silent;
@@ -121,6 +159,13 @@ impl State {
     fn answer(&mut self, method: &Method, uri: &http::Uri, content: &str, body: &[u8]) -> Answer {
         let (path, query) = (uri.path(), uri.query().unwrap_or_default());
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        if let Some(plural) = self.unwatchable
+            && method == Method::GET
+            && path.ends_with(&format!("/{plural}"))
+        {
+            let text = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 403, "reason": "Forbidden", "message": format!("cannot list {plural}")});
+            return failure(403, None, text.to_string());
+        }
         let verb = match (method, content) {
             (&Method::GET, _) if query.contains("watch=true") => return self.watch(path, query),
             (&Method::GET, _) if is_collection(path) => return self.list(path, query),
@@ -132,6 +177,14 @@ impl State {
             (&Method::DELETE, _) => "DELETE",
             _ => panic!("not a verb of ours: {method} {content} {uri}"),
         };
+        let fault = self.fault.as_ref().and_then(|fault| fault(verb, path));
+        if let Some((code, retry, text)) = fault.filter(|_| !(self.late && verb != "GET")) {
+            match verb {
+                "GET" => self.reads.push(path.to_owned()),
+                _ => self.log.push(format!("{verb} {path} {code}")),
+            }
+            return failure(code, retry, text);
+        }
         if verb == "GET" {
             self.reads.push(path.to_owned());
             if let Some(page) = self.page {
@@ -150,6 +203,9 @@ impl State {
         if verb != "GET" {
             let refused = result.as_ref().err().map(|(code, _)| format!(" {code}")).unwrap_or_default();
             self.log.push(format!("{verb} {path}{refused}"));
+        }
+        if let Some((code, retry, text)) = self.fault.as_ref().and_then(|fault| fault(verb, path)) {
+            return failure(code, retry, text);
         }
         match result {
             Ok(object) => reply(StatusCode::OK, &object),
@@ -289,6 +345,14 @@ impl State {
     }
 }
 
+fn failure(code: u16, retry: Option<u64>, text: String) -> Answer {
+    let mut response = Response::builder().status(if code == 0 { HANGS.as_u16() } else { code });
+    if let Some(seconds) = retry {
+        response = response.header(http::header::RETRY_AFTER, seconds);
+    }
+    response.body(BodyExt::boxed(Full::new(Bytes::from(text)))).unwrap()
+}
+
 fn reply(code: StatusCode, body: &Value) -> Answer {
     let body = Full::new(Bytes::from(body.to_string()));
     Response::builder().status(code).body(BodyExt::boxed(body)).unwrap()
@@ -299,7 +363,17 @@ fn not_found(path: &str) -> (u16, Value) {
 }
 
 fn is_collection(path: &str) -> bool {
-    let plurals = ["configmaps", "deployments", "namespaces", "works", "resourcebindings", "clusters"];
+    let plurals = [
+        "configmaps",
+        "deployments",
+        "namespaces",
+        "works",
+        "resourcebindings",
+        "clusterresourcebindings",
+        "clusters",
+        "things",
+        "customresourcedefinitions",
+    ];
     plurals.iter().any(|plural| path.ends_with(&format!("/{plural}")))
 }
 

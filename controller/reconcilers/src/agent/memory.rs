@@ -7,7 +7,7 @@ use std::time::Duration;
 use pando_context::Instant;
 use pando_runtime::store::Key;
 
-use crate::execution::outcome::Outcome;
+use super::outcome::Outcome;
 
 /// The memory of one actor.
 #[derive(Default)]
@@ -19,8 +19,12 @@ struct Facts {
     accepted: BTreeMap<Key, BTreeMap<Box<str>, Box<str>>>,
     parked: BTreeSet<Key>,
     status_written: BTreeMap<Key, Instant>,
+    /// Since when an object of a Work has not been there, and could not be put back.
+    missing: BTreeMap<Key, Instant>,
     /// By Work and position of the manifest in it.
     writes: BTreeMap<Key, BTreeMap<usize, Write>>,
+    /// Since when the release of a Work has been held up.
+    held: BTreeMap<Key, Instant>,
 }
 
 /// The last write of one object.
@@ -60,11 +64,14 @@ impl Memory {
         self.facts().outcomes.insert(work.clone(), outcome)
     }
 
-    /// The Works that wait for something in the member.
-    pub(crate) fn waiting(&self) -> Vec<Key> {
+    /// The Works with an object that waits in this namespace of the member.
+    pub(crate) fn waiting_in(&self, namespace: &str) -> Vec<Key> {
+        self.those(|outcome| outcome.waits_in(namespace))
+    }
+
+    fn those(&self, which: impl Fn(&Outcome) -> bool) -> Vec<Key> {
         let facts = self.facts();
-        let waiting = facts.outcomes.iter().filter(|(_, outcome)| outcome.is_waiting());
-        waiting.map(|(work, _)| work.clone()).collect()
+        facts.outcomes.iter().filter(|(_, outcome)| which(outcome)).map(|(work, _)| work.clone()).collect()
     }
 
     /// Right after our own write the member showed `live` where `desired` was wanted: that is how it keeps it there.
@@ -112,9 +119,23 @@ impl Memory {
         self.facts().parked.insert(work.clone());
     }
 
-    /// The Works that waited for the member.
+    /// The Works that waited for the member, those among them that found it lost. What was postponed for a cause of its own
+    /// has its own pause: one hanging call must not drive a healthy member from return to return.
     pub(crate) fn unpark(&self) -> BTreeSet<Key> {
-        std::mem::take(&mut self.facts().parked)
+        let refused = self.those(Outcome::waits_for_member);
+        let mut parked = std::mem::take(&mut self.facts().parked);
+        parked.extend(refused);
+        parked
+    }
+
+    /// How many Works wait for the member.
+    pub(crate) fn parked(&self) -> usize {
+        self.facts().parked.len()
+    }
+
+    /// How long the release of a Work has been held up, from the first time this was asked.
+    pub(crate) fn held_for(&self, work: &Key) -> Duration {
+        self.facts().held.entry(work.clone()).or_insert_with(Instant::now).elapsed()
     }
 
     /// When the status of a Work was last written.
@@ -127,6 +148,16 @@ impl Memory {
         self.facts().status_written.insert(work.clone(), at);
     }
 
+    /// How long an object of a Work has been missing, from the first time this was said in a row; `None` while none is.
+    pub(crate) fn missing_for(&self, work: &Key, is_missing: bool) -> Option<Duration> {
+        let mut facts = self.facts();
+        if !is_missing {
+            facts.missing.remove(work);
+            return None;
+        }
+        Some(facts.missing.entry(work.clone()).or_insert_with(Instant::now).elapsed())
+    }
+
     /// Forgets a Work that is gone.
     pub(crate) fn forget(&self, work: &Key) {
         let mut facts = self.facts();
@@ -134,7 +165,9 @@ impl Memory {
         facts.accepted.remove(work);
         facts.parked.remove(work);
         facts.status_written.remove(work);
+        facts.missing.remove(work);
         facts.writes.remove(work);
+        facts.held.remove(work);
     }
 
     fn facts(&self) -> MutexGuard<'_, Facts> {
