@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 use serde::Deserialize;
 
 /// An audit log in the JSON form of `audit.k8s.io/v1`, level Metadata.
@@ -40,6 +41,10 @@ pub struct Entry {
     pub code: u16,
     /// Whether it was a dry run.
     pub dry_run: bool,
+    /// When the server received it, by its own clock.
+    pub received: Timestamp,
+    /// When the answer was complete, by the same clock.
+    pub answered: Timestamp,
 }
 
 impl Entry {
@@ -95,10 +100,15 @@ impl AuditLog {
     /// Every request answered since then. A server writes its entry before the answer leaves.
     ///
     /// # Errors
-    /// When the file cannot be read or holds something else.
+    /// When the file cannot be read or holds something else, or when the server has begun a new file since the mark.
     pub fn since(&self, mark: Mark) -> Result<Vec<Entry>> {
         let mut file =
             File::open(&self.path).with_context(|| format!("cannot read the audit log {}", self.path.display()))?;
+        ensure!(
+            file.metadata()?.len() >= mark.0,
+            "the audit log {} was full and has begun anew; what happened since the mark is lost",
+            self.path.display()
+        );
         file.seek(SeekFrom::Start(mark.0))?;
         let mut text = String::new();
         file.read_to_string(&mut text)?;
@@ -137,6 +147,8 @@ fn parse(line: &str) -> Result<Option<Entry>> {
         name: reference.name.unwrap_or_default(),
         code: event.response_status.and_then(|status| status.code).unwrap_or(0),
         dry_run: event.request_uri.contains("dryRun=All"),
+        received: event.request_received_timestamp,
+        answered: event.stage_timestamp,
     }))
 }
 
@@ -152,6 +164,10 @@ struct Event {
     user_agent: Option<String>,
     object_ref: Option<Reference>,
     response_status: Option<Status>,
+    #[serde(default)]
+    request_received_timestamp: Timestamp,
+    #[serde(default)]
+    stage_timestamp: Timestamp,
 }
 
 #[derive(Deserialize)]

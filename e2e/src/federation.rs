@@ -6,7 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use futures::future::{try_join, try_join_all};
+use futures::future::try_join;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::GroupVersionKind;
@@ -19,7 +20,7 @@ use crate::kubeconfig;
 use crate::ledger::Ledger;
 use crate::parts::Parts;
 use crate::process;
-use crate::product::{Controller, Product};
+use crate::product::{Controller, Product, Start};
 use crate::progress::Progress;
 use crate::provider::processes::Processes;
 use crate::provider::{Cluster, ClusterProvider as _, ClusterSpec, Role};
@@ -29,6 +30,8 @@ use crate::workspace;
 pub const HUB: &str = "federation";
 /// How long a member may take until the hub calls it ready.
 const JOINED: Duration = Duration::from_secs(60);
+/// How many members start at once: with more of them, each one takes so long that the first ones time out.
+const AT_ONCE: usize = 4;
 
 /// What to set up.
 #[derive(Clone, Debug)]
@@ -37,7 +40,7 @@ pub struct Options {
     pub home: PathBuf,
     /// Names of the members.
     pub members: Vec<String>,
-    /// Whether the controller reaches the members through relays; they live in this process.
+    /// Whether the controller reaches hub and members through relays; they live in this process.
     pub relays: bool,
 }
 
@@ -67,11 +70,28 @@ impl Federation {
         ledger: Ledger,
         progress: &Progress,
     ) -> Result<Self> {
+        Self::start_as(Role::Member, options, parts, product, ledger, progress).await
+    }
+
+    /// As [`Federation::start`], with members of this role.
+    ///
+    /// # Errors
+    /// As [`Federation::start`].
+    pub async fn start_as(
+        member: Role,
+        options: Options,
+        parts: Parts,
+        product: Product,
+        ledger: Ledger,
+        progress: &Progress,
+    ) -> Result<Self> {
         let provider = Processes::new(parts, &options.home, ledger.clone(), progress.clone())?;
-        let setup = Setup { provider: &provider, product: &product, ledger: &ledger, progress, options: &options };
+        let setup =
+            Setup { provider: &provider, product: &product, ledger: &ledger, progress, options: &options, member };
         let (announce, announced) = watch::channel(None);
-        let members = options.members.iter().map(|name| setup.member(name, announced.clone()));
-        let ((hub, controller), members) = try_join(setup.hub(&announce), try_join_all(members)).await?;
+        let members: Vec<_> = options.members.iter().map(|name| setup.member(name, announced.clone())).collect();
+        let members = stream::iter(members).buffered(AT_ONCE).try_collect::<Vec<_>>();
+        let ((hub, controller), members) = try_join(setup.hub(&announce), members).await?;
         let home = options.home;
         Ok(Self { hub, members, controller: Mutex::new(controller), product, provider, ledger, home })
     }
@@ -107,10 +127,37 @@ impl Federation {
     /// # Errors
     /// When it does not become ready.
     pub async fn start_controller(&self) -> Result<()> {
+        self.start_controller_with(&Start::default()).await
+    }
+
+    /// As [`Federation::start_controller`], with flags or environment variables of its own.
+    ///
+    /// # Errors
+    /// When it does not become ready.
+    pub async fn start_controller_with(&self, start: &Start) -> Result<()> {
         let kubeconfig = controller_kubeconfig(&self.home);
-        let controller = self.product.controller(&kubeconfig, &self.logs(), &self.ledger).await?;
+        let controller = self.product.controller(&kubeconfig, start, &self.logs(), &self.ledger).await?;
         *self.controller.lock().unwrap_or_else(PoisonError::into_inner) = controller;
         Ok(())
+    }
+
+    /// Kills a component of a cluster, say `kube-apiserver`, and starts it again.
+    ///
+    /// # Errors
+    /// When the cluster's API server is not ready again in time.
+    pub async fn restart(&self, cluster: &Cluster, component: &str) -> Result<()> {
+        self.provider.restart(cluster, component).await
+    }
+
+    /// The process of a component of a cluster, say `kube-apiserver`.
+    ///
+    /// # Errors
+    /// When it has none of this name.
+    pub fn process(&self, cluster: &Cluster, component: &str) -> Result<process::Identity> {
+        let name = format!("{}-{component}", cluster.name);
+        let mut processes = self.ledger.state().processes.into_iter();
+        let record = processes.find(|record| record.name == name).with_context(|| format!("no process {name}"))?;
+        Ok(record.identity)
     }
 
     /// Starts one more member, joins it and waits until it is ready.
@@ -187,6 +234,7 @@ struct Setup<'a> {
     ledger: &'a Ledger,
     progress: &'a Progress,
     options: &'a Options,
+    member: Role,
 }
 
 impl Setup<'_> {
@@ -197,14 +245,14 @@ impl Setup<'_> {
         let rbac = install::read_folder(&root.join("deploy/rbac"))?;
         let hub = self
             .provider
-            .create(ClusterSpec { name: HUB.to_owned(), role: Role::Hub, definitions, relay: false })
+            .create(ClusterSpec { name: HUB.to_owned(), role: Role::Hub, definitions, relay: self.options.relays })
             .await?;
         let controller = async {
             let kubeconfig = controller_kubeconfig(&self.options.home);
             install::rights(&hub, &rbac, &kubeconfig).await?;
             announce.send_replace(Some(hub.clone()));
             let logs = self.provider.logs();
-            let controller = self.product.controller(&kubeconfig, &logs, self.ledger).await?;
+            let controller = self.product.controller(&kubeconfig, &Start::default(), &logs, self.ledger).await?;
             self.progress.say("controller ready");
             Ok(controller)
         };
@@ -218,7 +266,7 @@ impl Setup<'_> {
             .provider
             .create(ClusterSpec {
                 name: name.to_owned(),
-                role: Role::Member,
+                role: self.member,
                 definitions: vec![],
                 relay: self.options.relays,
             })

@@ -61,14 +61,22 @@ impl Authority {
     /// # Errors
     /// When a name is not valid or the folder cannot be written.
     pub fn server(&self, file: &str, names: &[&str]) -> Result<()> {
+        let identity = self.server_identity(file, names)?;
+        self.write(&format!("{file}.crt"), &identity.certificate)?;
+        self.write(&format!("{file}.key"), &identity.key)
+    }
+
+    /// A server certificate for these names and addresses, in memory.
+    ///
+    /// # Errors
+    /// When a name is not valid.
+    pub fn server_identity(&self, common_name: &str, names: &[&str]) -> Result<Identity> {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, file);
+        params.distinguished_name.push(DnType::CommonName, common_name);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let identity = self.sign(params)?;
-        self.write(&format!("{file}.crt"), &identity.certificate)?;
-        self.write(&format!("{file}.key"), &identity.key)
+        self.sign(params)
     }
 
     /// A client certificate: the API server reads the user from the common name and the groups

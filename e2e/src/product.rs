@@ -21,6 +21,15 @@ const READY: Duration = Duration::from_secs(60);
 /// Name of the controller's process in the ledger.
 const CONTROLLER: &str = "pando-controller";
 
+/// What a controller is started with, beside its addresses and kubeconfig.
+#[derive(Clone, Debug, Default)]
+pub struct Start {
+    /// More flags of `pando controller`.
+    pub flags: Vec<String>,
+    /// More environment variables.
+    pub env: Vec<(String, String)>,
+}
+
 /// The built binary.
 #[derive(Clone, Debug)]
 pub struct Product {
@@ -33,6 +42,18 @@ impl Product {
     /// # Errors
     /// When it does not compile; the compiler has said why on stderr.
     pub fn build(progress: &Progress) -> Result<Self> {
+        Self::compile(progress, &[])
+    }
+
+    /// Builds `pando` as users get it, or takes `$PANDO_BIN`. Blocks.
+    ///
+    /// # Errors
+    /// As [`Product::build`].
+    pub fn build_for_release(progress: &Progress) -> Result<Self> {
+        Self::compile(progress, &["--release"])
+    }
+
+    fn compile(progress: &Progress, profile: &[&str]) -> Result<Self> {
         if let Some(binary) = std::env::var_os("PANDO_BIN") {
             return Ok(Self { binary: binary.into() });
         }
@@ -40,6 +61,7 @@ impl Product {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let output = Command::new(cargo)
             .args(["build", "-p", "pando", "--bin", "pando"])
+            .args(profile)
             .arg("--message-format=json-render-diagnostics")
             .current_dir(workspace::root())
             .stdin(Stdio::null())
@@ -108,18 +130,28 @@ impl Product {
     ///
     /// # Errors
     /// When it ends or is not ready in time, with its log.
-    pub async fn controller(&self, kubeconfig: &Path, logs: &Path, ledger: &Ledger) -> Result<Controller> {
+    pub async fn controller(
+        &self,
+        kubeconfig: &Path,
+        start: &Start,
+        logs: &Path,
+        ledger: &Ledger,
+    ) -> Result<Controller> {
         let (health, metrics) = (ports::free()?, ports::free()?);
+        let mut args = vec![
+            "controller".to_owned(),
+            format!("--kubeconfig={}", kubeconfig.display()),
+            format!("--health-probe-bind-address=127.0.0.1:{health}"),
+            format!("--metrics-bind-address=127.0.0.1:{metrics}"),
+        ];
+        args.extend(start.flags.iter().cloned());
+        let mut env = vec![("RUST_BACKTRACE".to_owned(), "1".to_owned())];
+        env.extend(start.env.iter().cloned());
         let running = ledger.spawn(Launch {
             name: CONTROLLER.to_owned(),
             program: self.binary.clone(),
-            args: vec![
-                "controller".to_owned(),
-                format!("--kubeconfig={}", kubeconfig.display()),
-                format!("--health-probe-bind-address=127.0.0.1:{health}"),
-                format!("--metrics-bind-address=127.0.0.1:{metrics}"),
-            ],
-            env: vec![("RUST_BACKTRACE".to_owned(), "1".to_owned())],
+            args,
+            env,
             log: logs.join(format!("{CONTROLLER}.log")),
             ports: vec![health, metrics],
             foundation: false,

@@ -16,6 +16,7 @@ use kube::Client;
 use serde_json::Value;
 
 use crate::audit::AuditLog;
+use crate::http_relay::HttpRelay;
 use crate::relay::Relay;
 
 /// Where clusters come from.
@@ -44,6 +45,8 @@ pub enum Role {
     Hub,
     /// Runs workloads, on one node.
     Member,
+    /// Takes objects and runs nothing: an API server and its store alone, cheap enough to have many.
+    Bare,
 }
 
 /// What cluster to make.
@@ -82,6 +85,8 @@ pub struct Cluster {
     pub audit: Option<AuditLog>,
     /// What the controller's view goes through.
     pub relay: Option<Arc<Relay>>,
+    /// A way to the API server that answers wrongly when asked to. [`Relay::lead_to`] puts it behind the relay.
+    pub http_relay: Option<Arc<HttpRelay>>,
 }
 
 /// The choices on the command line.

@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use futures::future::try_join;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,15 +21,21 @@ pub enum Mode {
     Pass,
     /// Passes everything, each piece this much later, in both directions.
     Delay(Duration),
+    /// Passes one byte a second, in both directions.
+    Slow,
     /// Accepts and passes nothing; open connections stay open and silent.
     BlackHole,
     /// Ends open connections in an orderly way and every new one at once.
     Cut,
+    /// Resets every connection (RST, no orderly end) that has carried so many bytes towards the client.
+    ResetAfter(usize),
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Order {
     mode: Mode,
+    /// Where new connections go.
+    target: SocketAddr,
     /// Grows with every reset; connections of an older generation are reset.
     generation: u64,
 }
@@ -49,8 +56,8 @@ impl Relay {
     pub async fn start(target: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("cannot listen on 127.0.0.1")?;
         let address = listener.local_addr()?;
-        let (order, orders) = watch::channel(Order { mode: Mode::Pass, generation: 0 });
-        let accepting = tokio::spawn(accept(listener, target, orders)).abort_handle();
+        let (order, orders) = watch::channel(Order { mode: Mode::Pass, target, generation: 0 });
+        let accepting = tokio::spawn(accept(listener, orders)).abort_handle();
         Ok(Self { address, order, accepting })
     }
 
@@ -68,6 +75,18 @@ impl Relay {
     pub fn reset(&self) {
         self.order.send_modify(|order| order.generation += 1);
     }
+
+    /// Leads to another server from now on. Open connections to the former one are reset. Gives whether it was another one.
+    pub fn lead_to(&self, target: SocketAddr) -> bool {
+        self.order.send_if_modified(|order| {
+            let other = order.target != target;
+            if other {
+                order.target = target;
+                order.generation += 1;
+            }
+            other
+        })
+    }
 }
 
 impl Drop for Relay {
@@ -76,21 +95,21 @@ impl Drop for Relay {
     }
 }
 
-async fn accept(listener: TcpListener, target: SocketAddr, orders: watch::Receiver<Order>) {
+async fn accept(listener: TcpListener, orders: watch::Receiver<Order>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => if let Ok((inward, _)) = accepted {
-                connections.spawn(serve(inward, target, orders.clone()));
+                connections.spawn(serve(inward, orders.clone()));
             },
             Some(_) = connections.join_next() => {}
         }
     }
 }
 
-async fn serve(mut inward: TcpStream, target: SocketAddr, mut orders: watch::Receiver<Order>) {
-    let generation = orders.borrow().generation;
-    if orders.borrow().mode == Mode::Cut {
+async fn serve(mut inward: TcpStream, mut orders: watch::Receiver<Order>) {
+    let Order { mode, target, generation } = *orders.borrow();
+    if mode == Mode::Cut {
         return;
     }
     // Connecting waits until something may pass: a black hole does not even reach the target.
@@ -107,11 +126,10 @@ async fn serve(mut inward: TcpStream, target: SocketAddr, mut orders: watch::Rec
     let reset = {
         let (from_client, to_client) = inward.split();
         let (from_server, to_server) = outward.split();
+        let upwards = Pump { orders: orders.clone(), carried: None };
+        let downwards = Pump { orders: orders.clone(), carried: Some(0) };
         tokio::select! {
-            _ = futures::future::join(
-                pump(from_client, to_server, orders.clone()),
-                pump(from_server, to_client, orders.clone()),
-            ) => false,
+            ended = try_join(upwards.run(from_client, to_server), downwards.run(from_server, to_client)) => ended.is_err(),
             _ = orders.wait_for(|order| order.generation != generation) => true,
         }
     };
@@ -124,28 +142,67 @@ async fn serve(mut inward: TcpStream, target: SocketAddr, mut orders: watch::Rec
 }
 
 /// One direction of one connection.
-async fn pump(mut from: ReadHalf<'_>, mut to: WriteHalf<'_>, mut orders: watch::Receiver<Order>) -> Option<()> {
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let count = tokio::select! {
-            read = from.read(&mut buffer) => read.unwrap_or(0),
-            _ = orders.wait_for(|order| order.mode == Mode::Cut) => 0,
-        };
-        if count == 0 {
-            // The other side hears an orderly end; an error on the way there is an end as well.
-            return to.shutdown().await.ok();
+struct Pump {
+    orders: watch::Receiver<Order>,
+    /// Bytes that it has carried, in the direction in which they are limited.
+    carried: Option<usize>,
+}
+
+/// The connection is to be reset.
+struct Reset;
+
+impl Pump {
+    async fn run(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> Result<(), Reset> {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let count = tokio::select! {
+                read = from.read(&mut buffer) => read.unwrap_or(0),
+                _ = self.orders.wait_for(|order| order.mode == Mode::Cut) => 0,
+            };
+            let mut rest = buffer.get(..count).unwrap_or_default();
+            if rest.is_empty() {
+                // The other side hears an orderly end; an error on the way there is an end as well.
+                drop(to.shutdown().await);
+                return Ok(());
+            }
+            while !rest.is_empty() {
+                let Some(portion) = self.portion(rest.len()).await? else { break };
+                let (now, later) = rest.split_at(portion);
+                if to.write_all(now).await.is_err() {
+                    return Ok(());
+                }
+                rest = later;
+            }
         }
-        let delay = match orders.borrow().mode {
+    }
+
+    /// Waits until something may pass; how much of `count` bytes may then. Nothing when the line is cut.
+    async fn portion(&mut self, count: usize) -> Result<Option<usize>, Reset> {
+        let pause = match self.orders.borrow().mode {
             Mode::Delay(delay) => delay,
-            Mode::Pass | Mode::BlackHole | Mode::Cut => Duration::ZERO,
+            Mode::Slow => Duration::from_secs(1),
+            Mode::Pass | Mode::BlackHole | Mode::Cut | Mode::ResetAfter(_) => Duration::ZERO,
         };
-        if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+        if !pause.is_zero() {
+            // What waits for its turn goes on at once when the line is mended.
+            let mended = self.orders.wait_for(|order| matches!(order.mode, Mode::Pass));
+            drop(tokio::time::timeout(pause, mended).await.map(|ended| ended.is_ok()));
         }
-        let passing = orders.wait_for(|order| order.mode != Mode::BlackHole).await.ok()?.mode;
-        if passing != Mode::Cut {
-            to.write_all(buffer.get(..count)?).await.ok()?;
+        let Ok(order) = self.orders.wait_for(|order| order.mode != Mode::BlackHole).await.map(|order| *order) else {
+            return Ok(None);
+        };
+        let portion = match order.mode {
+            Mode::Cut => return Ok(None),
+            Mode::Slow => 1,
+            _ => count,
+        };
+        if let Some(carried) = &mut self.carried {
+            *carried += portion;
+            if matches!(order.mode, Mode::ResetAfter(limit) if *carried > limit) {
+                return Err(Reset);
+            }
         }
+        Ok(Some(portion))
     }
 }
 
@@ -237,6 +294,47 @@ mod tests {
         let error = stream.read(&mut [0; 8]).await.unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
         let mut fresh = TcpStream::connect(relay.address()).await.unwrap();
+        assert_eq!(ask(&mut fresh).await.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_slow_line_passes_a_byte_a_second_until_it_is_mended() {
+        let (relay, mut stream) = echo().await;
+        ask(&mut stream).await.unwrap();
+        relay.set(Mode::Slow);
+        let start = Instant::now();
+        stream.write_all(b"hello").await.unwrap();
+        let mut answer = [0; 5];
+        assert_eq!(stream.read(&mut answer).await.unwrap(), 1, "a byte at a time");
+        assert!(start.elapsed() >= Duration::from_secs(2), "a second each way");
+        relay.set(Mode::Pass);
+        stream.read_exact(&mut answer[1..]).await.unwrap();
+        assert_eq!(ask(&mut stream).await.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn every_connection_is_reset_once_it_has_carried_so_much() {
+        let (relay, mut stream) = echo().await;
+        relay.set(Mode::ResetAfter(12));
+        for _ in 0..2 {
+            ask(&mut stream).await.unwrap();
+            ask(&mut stream).await.unwrap();
+            assert_eq!(ask(&mut stream).await.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+            stream = TcpStream::connect(relay.address()).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn led_to_another_server_it_resets_the_way_to_the_former() {
+        let (relay, mut stream) = echo().await;
+        ask(&mut stream).await.unwrap();
+        let (other, _open) = echo().await;
+        assert!(relay.lead_to(other.address()));
+        let error = stream.read(&mut [0; 8]).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+        let mut fresh = TcpStream::connect(relay.address()).await.unwrap();
+        assert_eq!(ask(&mut fresh).await.unwrap(), 5);
+        assert!(!relay.lead_to(other.address()), "it leads there already");
         assert_eq!(ask(&mut fresh).await.unwrap(), 5);
     }
 }

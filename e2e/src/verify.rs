@@ -49,7 +49,7 @@ enum Run {
     ClusterParts,
 }
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     Part {
         name: "fmt",
         about: "formatting (rustfmt)",
@@ -96,7 +96,17 @@ const PARTS: [Part; 6] = [
         needs: None,
         on_request: true,
     },
+    Part {
+        name: "slow",
+        about: "the controller killed after every single write",
+        run: Run::Tests(&["test", "--no-fail-fast", "-p", "pando-e2e", "--test", "it", "--", "sweep::"], SLOW),
+        needs: None,
+        on_request: true,
+    },
 ];
+
+/// What makes tests take their time.
+const SLOW: &[(&str, &str)] = &[("PANDO_SLOW", "1")];
 
 fn part(name: &str) -> Result<Part, String> {
     let names = PARTS.map(|part| part.name).join(", ");

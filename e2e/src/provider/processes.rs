@@ -9,10 +9,11 @@ mod components;
 mod preflight;
 mod readiness;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -20,11 +21,12 @@ use anyhow::{Context as _, Result, bail};
 use self::components::{Layout, Ports};
 use super::{Cluster, ClusterProvider, ClusterSpec, Role};
 use crate::audit::AuditLog;
+use crate::http_relay::{HttpRelay, Upstream};
 use crate::kubeconfig::{self, Credential};
 use crate::ledger::{ClusterRecord, Ledger};
 use crate::parts::Parts;
-use crate::pki::Authority;
-use crate::process::{self, Running};
+use crate::pki::{Authority, Identity};
+use crate::process::{self, Launch, Running};
 use crate::progress::Progress;
 use crate::relay::Relay;
 
@@ -44,6 +46,8 @@ pub struct Processes {
     ledger: Ledger,
     progress: Progress,
     next: Arc<AtomicU32>,
+    /// How each process was started, by its name.
+    launched: Arc<Mutex<BTreeMap<String, Launch>>>,
 }
 
 impl Processes {
@@ -55,7 +59,15 @@ impl Processes {
         preflight::check(&progress)?;
         let data = preflight::data_folder(home)?;
         ledger.directory(data.clone())?;
-        Ok(Self { parts, home: home.to_owned(), data, ledger, progress, next: Arc::new(AtomicU32::new(1)) })
+        Ok(Self {
+            parts,
+            home: home.to_owned(),
+            data,
+            ledger,
+            progress,
+            next: Arc::new(AtomicU32::new(1)),
+            launched: Arc::default(),
+        })
     }
 
     /// The binaries of this provider.
@@ -68,13 +80,33 @@ impl Processes {
         self.home.join("logs")
     }
 
+    /// Ends a component of a cluster without warning (SIGKILL) and starts it again as it was, with its data.
+    ///
+    /// # Errors
+    /// When there is no such component, or its API server is not ready in time afterwards.
+    pub async fn restart(&self, cluster: &Cluster, component: &str) -> Result<()> {
+        let name = format!("{}-{component}", cluster.name);
+        let record = self.ledger.state().processes.into_iter().find(|record| record.name == name);
+        let record = record.with_context(|| format!("no process {name}"))?;
+        let left = tokio::task::spawn_blocking(move || process::stop(&[record], Duration::ZERO)).await?;
+        anyhow::ensure!(left.is_empty(), "{name} does not end");
+        let launch = self.launched.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        let running = self.ledger.spawn(launch.with_context(|| format!("{name} was not started here"))?)?;
+        readiness::api(&cluster.client, &[running], PATIENCE).await
+    }
+
+    fn spawn(&self, launch: Launch) -> Result<Running> {
+        self.launched.lock().unwrap_or_else(PoisonError::into_inner).insert(launch.name.clone(), launch.clone());
+        self.ledger.spawn(launch)
+    }
+
     async fn attempt(&self, spec: &ClusterSpec, index: u32) -> Result<Cluster> {
         let layout = self.layout(spec, index)?;
         let authority = Authority::create(&layout.pki, &format!("{}-ca", spec.name))?;
         components::certificates(&authority)?;
-        let mut processes = vec![self.ledger.spawn(layout.etcd())?];
+        let mut processes = vec![self.spawn(layout.etcd())?];
         readiness::listening(layout.ports.etcd, &processes, PATIENCE).await?;
-        processes.push(self.ledger.spawn(layout.apiserver(spec.role)?)?);
+        processes.push(self.spawn(layout.apiserver(spec.role)?)?);
 
         let cluster = self.views(spec, &layout, &authority).await?;
         readiness::api(&cluster.client, &processes, PATIENCE).await?;
@@ -82,11 +114,13 @@ impl Processes {
         if !spec.definitions.is_empty() {
             crate::install::definitions(&cluster.client, &spec.definitions).await?;
         }
-        processes.push(self.ledger.spawn(layout.controller_manager(spec.role)?)?);
+        if spec.role != Role::Bare {
+            processes.push(self.spawn(layout.controller_manager(spec.role)?)?);
+        }
         if spec.role == Role::Member {
-            processes.push(self.ledger.spawn(layout.scheduler()?)?);
+            processes.push(self.spawn(layout.scheduler()?)?);
             readiness::create_node(&cluster.client).await?;
-            processes.push(self.ledger.spawn(layout.kwok()?)?);
+            processes.push(self.spawn(layout.kwok()?)?);
             readiness::member(&cluster.client, &processes, PATIENCE).await?;
             self.progress.say(format_args!("{}: runs pods", spec.name));
         }
@@ -113,20 +147,20 @@ impl Processes {
             let path = layout.kubeconfig(user);
             kubeconfig::write(&path, &spec.name, &server, authority.pem(), &credential)?;
         }
-        let admin = Credential::Certificate(authority.client("pando-e2e", Some("system:masters"))?);
+        let admin = Credential::Certificate(administrator(authority)?);
         let write = |file: String, server: &str| {
             kubeconfig::write(&self.home.join(file), &spec.name, server, authority.pem(), &admin)
         };
         let admin_kubeconfig = write(format!("{}.kubeconfig", spec.name), &server)?;
-        let (relay, controller_kubeconfig) = if spec.relay {
-            let target = SocketAddr::from((Ipv4Addr::LOCALHOST, layout.ports.apiserver));
-            let relay = Relay::start(target).await?;
-            let server = format!("https://{}", relay.address());
+        let (relays, controller_kubeconfig) = if spec.relay {
+            let relays = relays(layout.ports.apiserver, authority).await?;
+            let server = format!("https://{}", relays.0.address());
             let path = write(format!("{}.controller.kubeconfig", spec.name), &server)?;
-            (Some(Arc::new(relay)), path)
+            (Some(relays), path)
         } else {
             (None, admin_kubeconfig.clone())
         };
+        let (relay, http_relay) = relays.unzip();
         Ok(Cluster {
             name: spec.name.clone(),
             role: spec.role,
@@ -137,6 +171,7 @@ impl Processes {
             authority: authority.pem().to_owned(),
             audit: Some(AuditLog::new(&layout.audit_log())),
             relay,
+            http_relay,
         })
     }
 
@@ -197,6 +232,23 @@ impl ClusterProvider for Processes {
     async fn delete(&self, cluster: &Cluster) -> Result<()> {
         self.stop(&cluster.name).await
     }
+}
+
+/// Who tests are.
+fn administrator(authority: &Authority) -> Result<Identity> {
+    authority.client("pando-e2e", Some("system:masters"))
+}
+
+/// What a controller's view of an API server goes through, and may be made to go through as well.
+async fn relays(port: u16, authority: &Authority) -> Result<(Arc<Relay>, Arc<HttpRelay>)> {
+    let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let upstream = Upstream {
+        server,
+        authority: authority.pem().to_owned(),
+        shown: authority.server_identity("http-relay", &["127.0.0.1"])?,
+        speaker: administrator(authority)?,
+    };
+    Ok((Arc::new(Relay::start(server).await?), Arc::new(HttpRelay::start(&upstream).await?)))
 }
 
 /// Whether a process ended because its port was taken; its last log lines are in the error.

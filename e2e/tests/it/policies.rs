@@ -1,13 +1,16 @@
 //! The life of a policy: what it holds, what it lets go, and what is refused.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
-use kube::api::ListParams;
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use pando_e2e::eventually;
 use pando_e2e::federation::Federation;
+use pando_e2e::product::Start;
 use serde_json::{Value, json};
 
 use crate::objects;
@@ -185,6 +188,218 @@ pub(crate) async fn the_policy_of_higher_priority_wins(world: &World) -> Result<
     );
     ensure!(objects::get(&federation.member(MEMBER)?.client, &map.template).await?.is_none(), "it is in {MEMBER}, too");
     Ok(())
+}
+
+pub(crate) async fn a_cluster_policy_claims_a_cluster_scoped_object_and_lets_it_go(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    let hub = &federation.hub.client;
+    let class = json!({
+        "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": { "name": "claimed-and-let-go" },
+        "value": 1000, "description": "first",
+    });
+    let class = Subject::new(federation, MEMBER, class)?;
+    let before = class.arrived().await?;
+    let marks = &before["metadata"]["annotations"]["clusterpropagationpolicy.karmada.io/name"];
+    ensure!(marks == "claimed-and-let-go", "{before}");
+
+    // A selector that is narrowed lets go, and what runs stays as it is.
+    let select = |name: &str| {
+        let selector = json!({ "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "name": name });
+        json!({ "spec": { "resourceSelectors": [selector] } })
+    };
+    objects::merge(hub, &class.policy, &select("another")).await?;
+    let released = unclaimed(&class).await?;
+    same(&before, &released)?;
+    stays(&class, &released).await?;
+    ensure!(class.binding().await?.is_some(), "the binding is gone");
+
+    // Selected again it is claimed again, and edits of the template go out as before.
+    objects::merge(hub, &class.policy, &select("claimed-and-let-go")).await?;
+    class.change(json!({ "description": "second" })).await?;
+    same(&before, &class.shows("/description", json!("second")).await?)?;
+    // The edit may have come before the claim; then the marks are one write behind.
+    class.shows("/metadata/annotations/clusterpropagationpolicy.karmada.io~1name", json!("claimed-and-let-go")).await?;
+
+    objects::delete(hub, &class.policy).await?;
+    let orphaned = unclaimed(&class).await?;
+    same(&before, &orphaned)?;
+    stays(&class, &orphaned).await?;
+    objects::delete(hub, &class.template).await?;
+    eventually::some(SOON, "the object to leave the member", || async {
+        Ok(class.found().await?.is_none().then_some(()))
+    })
+    .await
+}
+
+pub(crate) async fn a_policy_preempts_once_it_outranks_the_owner(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    let flags = vec!["--feature-gates=PropagationPolicyPreemption=true".to_owned()];
+    controller(federation, &Start { flags, ..Start::default() }).await?;
+    let outcome = preempts(federation).await;
+    controller(federation, &Start::default()).await?;
+    outcome
+}
+
+/// A controller in place of the present one.
+async fn controller(federation: &Federation, start: &Start) -> Result<()> {
+    federation.controller().terminate().await?;
+    federation.start_controller_with(start).await
+}
+
+async fn preempts(federation: &Federation) -> Result<()> {
+    let hub = &federation.hub.client;
+    subject::namespace(federation, "preempted").await?;
+    let mut map = Subject::new(federation, MEMBER, objects::config_map("preempted", "map"))?;
+    map.policy["metadata"]["name"] = json!("owner");
+    map.policy["spec"]["priority"] = json!(5);
+    let before = map.arrived().await?;
+    let mut rival = map.policy.clone();
+    rival["metadata"]["name"] = json!("rival");
+    rival["spec"]["priority"] = json!(3);
+    rival["spec"]["preemption"] = json!("Always");
+    rival["spec"]["placement"]["clusterAffinity"]["clusterNames"] = json!([MEMBER, "sh-prod"]);
+    objects::create(hub, &rival).await?;
+    stays(&map, &before).await?;
+
+    // It was never about the rival: the owner falls below it.
+    objects::merge(hub, &map.policy, &json!({ "spec": { "priority": 1 } })).await?;
+    let both = federation.member("sh-prod")?;
+    eventually::some(SOON, "the rival's placement", || objects::get(&both.client, &map.template)).await?;
+    let name = "/metadata/annotations/propagationpolicy.karmada.io~1name";
+    same(&before, &map.shows(name, json!("rival")).await?)?;
+    told(federation, "preempted", "PreemptPolicySucceed").await?;
+
+    // What was taken is not taken back.
+    let after = map.live().await?;
+    objects::merge(hub, &map.policy, &json!({ "spec": { "priority": 9 } })).await?;
+    stays(&map, &after).await
+}
+
+/// Waits for an event of this reason in a namespace.
+async fn told(federation: &Federation, namespace: &str, reason: &str) -> Result<()> {
+    let events = Api::<Event>::namespaced(federation.hub.client.clone(), namespace);
+    eventually::some(SOON, &format!("an event {reason}"), || async {
+        let all = events.list(&ListParams::default()).await?;
+        Ok(all.items.iter().any(|event| event.reason.as_deref() == Some(reason)).then_some(()))
+    })
+    .await
+}
+
+/// How often the claim changes hands, and how long that may take.
+const TURNS: usize = 100;
+const TURN: Duration = Duration::from_millis(100);
+
+pub(crate) async fn two_policies_claiming_in_turn_a_hundred_times_settle_without_loss(world: &World) -> Result<()> {
+    let federation = world.federation().await?;
+    let hub = &federation.hub.client;
+    subject::namespace(federation, "in-turn").await?;
+    let mut map = Subject::new(federation, MEMBER, objects::config_map("in-turn", "map"))?;
+    map.policy["metadata"]["name"] = json!("left");
+    let before = map.arrived().await?;
+    // The right one sends the object to a second member, too; its selector misses at first.
+    let mut right = map.policy.clone();
+    right["metadata"]["name"] = json!("right");
+    right["spec"]["placement"]["clusterAffinity"]["clusterNames"] = json!([MEMBER, "sh-prod"]);
+    right["spec"]["resourceSelectors"][0]["name"] = json!("nobody");
+    let right = Subject { federation, member: map.member, template: map.template.clone(), policy: right };
+    objects::create(hub, &right.policy).await?;
+
+    let mark = map.mark()?;
+    let seen = Watched::start(&map, &before).await?;
+    let select = |name: &str| {
+        let selector = json!({ "apiVersion": "v1", "kind": "ConfigMap", "name": name });
+        json!({ "spec": { "resourceSelectors": [selector] } })
+    };
+    let mut turns = tokio::time::interval(TURN);
+    let start = Instant::now();
+    for turn in 0..TURNS {
+        turns.tick().await;
+        let (on, off) = if turn % 2 == 0 { (&right, &map) } else { (&map, &right) };
+        // In turn, too: nobody selects it for a moment, or both do.
+        let (first, second) =
+            if turn % 4 < 2 { ((off, "nobody"), (on, "map")) } else { ((on, "map"), (off, "nobody")) };
+        for (policy, name) in [first, second] {
+            objects::merge(hub, &policy.policy, &select(name)).await?;
+        }
+    }
+    let took = start.elapsed();
+    // The last turn gave it to the left one; one more, so that the end is not where it began.
+    objects::merge(hub, &map.policy, &select("nobody")).await?;
+    objects::merge(hub, &right.policy, &select("map")).await?;
+
+    let name = "/metadata/annotations/propagationpolicy.karmada.io~1name";
+    let label = "/metadata/labels/propagationpolicy.karmada.io~1permanent-id";
+    let policy = serde_json::to_value(objects::get(hub, &right.policy).await?.context("no policy")?)?;
+    let id = policy.pointer(label).context("no permanent id")?;
+    let second = federation.member("sh-prod")?;
+    eventually::some(SOON, "everything to belong to the right policy", || async {
+        let template = serde_json::to_value(objects::get(hub, &map.template).await?.context("no template")?)?;
+        let binding = serde_json::to_value(map.binding().await?.context("no binding")?)?;
+        let copy = objects::get(&second.client, &map.template).await?.context("not in the second member")?;
+        for object in [&template, &binding, &map.live().await?, &serde_json::to_value(copy)?] {
+            ensure!(object.pointer(name) == Some(&json!("right")) && object.pointer(label) == Some(id), "{object}");
+        }
+        Ok(Some(()))
+    })
+    .await?;
+    map.fully_applied("True").await?;
+    let after = map.live().await?;
+    stays(&map, &after).await?;
+    same(&before, &after)?;
+    ensure!(after["data"] == before["data"], "{after}");
+    seen.lost_nothing()?;
+    let writes = map.written_since(mark)?;
+    println!("    {TURNS} turns in {took:.1?}: {writes} writes to the member");
+    // Each turn lets go and claims: whatever is written more often than that is written for nothing.
+    ensure!(writes <= 2 * TURNS + 4, "{writes} writes for {TURNS} turns");
+    Ok(())
+}
+
+/// A look at every change of the member's object.
+struct Watched {
+    task: tokio::task::JoinHandle<()>,
+    lost: Arc<Mutex<Vec<String>>>,
+}
+
+impl Watched {
+    async fn start(subject: &Subject<'_>, object: &Value) -> Result<Self> {
+        let api = objects::api_of(&subject.member.client, &subject.template)?;
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (uid, version) = (text("/metadata/uid"), text("/metadata/resourceVersion"));
+        let params = WatchParams::default().fields(&format!("metadata.name={}", text("/metadata/name"))).timeout(290);
+        let mut events = api.watch(&params, &version).await?.boxed();
+        let lost = Arc::new(Mutex::new(Vec::new()));
+        let note = Arc::clone(&lost);
+        let task = tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                let problem = match event {
+                    Ok(WatchEvent::Added(now) | WatchEvent::Modified(now)) => {
+                        (now.metadata.uid.as_deref() != Some(uid.as_str())).then(|| "it is another object".to_owned())
+                    }
+                    Ok(WatchEvent::Deleted(_)) => Some("it was deleted".to_owned()),
+                    Ok(WatchEvent::Bookmark(_)) => None,
+                    Ok(WatchEvent::Error(error)) => Some(format!("the watch broke: {error:?}")),
+                    Err(error) => Some(format!("the watch broke: {error}")),
+                };
+                note.lock().unwrap_or_else(PoisonError::into_inner).extend(problem);
+            }
+            note.lock().unwrap_or_else(PoisonError::into_inner).push("the watch ended".to_owned());
+        });
+        Ok(Self { task, lost })
+    }
+
+    /// It was there all the time, and it was the same all the time.
+    fn lost_nothing(self) -> Result<()> {
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        ensure!(lost.is_empty(), "the member's object: {lost:?}");
+        Ok(())
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
 }
 
 pub(crate) async fn a_namespace_comes_to_the_members_and_stays_there(world: &World) -> Result<()> {

@@ -37,16 +37,21 @@ pub(crate) struct Subject<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Nothing is created yet. The policy has the template's name and selects it alone.
+    /// Nothing is created yet. The policy has the template's name and selects it alone; for a cluster-scoped template it is
+    /// a cluster policy.
     pub(crate) fn new(federation: &'a Federation, member: &str, template: Value) -> Result<Self> {
         let text = |pointer: &str| template.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
-        let policy = objects::duplicated(
+        let mut policy = objects::duplicated(
             text("/metadata/namespace"),
             text("/apiVersion"),
             text("/kind"),
             text("/metadata/name"),
             &[member],
         );
+        if template.pointer("/metadata/namespace").is_none() {
+            policy["kind"] = json!("ClusterPropagationPolicy");
+            policy["metadata"] = json!({ "name": text("/metadata/name") });
+        }
         Ok(Self { federation, member: federation.member(member)?, template, policy })
     }
 
@@ -107,10 +112,12 @@ impl<'a> Subject<'a> {
 
     pub(crate) async fn binding(&self) -> Result<Option<DynamicObject>> {
         let name = format!("{}-{}", self.text("/metadata/name"), self.text("/kind").to_lowercase());
-        let probe = json!({
-            "apiVersion": "work.karmada.io/v1alpha2", "kind": "ResourceBinding",
-            "metadata": { "namespace": self.text("/metadata/namespace"), "name": name },
-        });
+        let mut probe = json!({ "apiVersion": "work.karmada.io/v1alpha2", "kind": "ClusterResourceBinding",
+            "metadata": { "name": name } });
+        if let Some(namespace) = self.template.pointer("/metadata/namespace") {
+            probe["kind"] = json!("ResourceBinding");
+            probe["metadata"]["namespace"] = namespace.clone();
+        }
         objects::get(&self.federation.hub.client, &probe).await
     }
 
@@ -191,6 +198,11 @@ impl<'a> Subject<'a> {
         .await?;
         println!("    {what}: {}", if seen.is_empty() { "no request".to_owned() } else { seen.join(", ") });
         Ok(seen)
+    }
+
+    /// How often Pando has written the object since the mark, refused writes included.
+    pub(crate) fn written_since(&self, since: Mark) -> Result<usize> {
+        Ok(self.requests(since)?.iter().filter(|request| !request.starts_with("get")).count())
     }
 
     fn requests(&self, since: Mark) -> Result<Vec<String>> {

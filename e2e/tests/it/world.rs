@@ -154,12 +154,17 @@ impl World {
     }
 }
 
-/// Keeps the files of the last failed runs only.
+/// Keeps the files of the last failed runs only, and of those that are still under way: a folder is named by its process.
 fn forget_old_runs(all: &Path) {
+    let ended = |entry: &std::fs::DirEntry| {
+        let process = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        process.and_then(process::Identity::of).is_none()
+    };
     let mut runs: Vec<_> = std::fs::read_dir(all)
         .into_iter()
         .flatten()
         .flatten()
+        .filter(ended)
         .filter_map(|entry| Some((entry.metadata().ok()?.modified().ok()?, entry.path())))
         .collect();
     runs.sort();

@@ -45,6 +45,7 @@ rules:
     resources: [{ group: "coordination.k8s.io", resources: ["leases"] }]
     users: ["system:kube-controller-manager", "system:kube-scheduler", "system:apiserver", "kwok"]
   - level: None
+    users: ["pando-e2e", "system:anonymous"]
     nonResourceURLs: ["/healthz*", "/readyz*", "/livez*"]
   - level: Metadata
 "#;
@@ -180,7 +181,7 @@ impl Layout {
         let kubeconfig = show(&self.kubeconfig("system:kube-controller-manager"));
         let controllers = match role {
             Role::Hub => HUB_CONTROLLERS,
-            Role::Member => MEMBER_CONTROLLERS,
+            Role::Member | Role::Bare => MEMBER_CONTROLLERS,
         };
         let args = [
             ("--kubeconfig", kubeconfig.clone()),
