@@ -113,10 +113,29 @@ pub(crate) fn revise_completions(manifest: &mut Manifest, count: u32) {
 ///
 /// Kinds without a hook travel whole, CustomResourceDefinitions too: their status is names, conditions and versions,
 /// a few hundred bytes; it is the spec that is large.
+///
+/// Nulls say nothing and stay behind: a merge patch cannot carry them, so what the hub keeps would never equal what was
+/// reported, and a restart would report it again.
 pub fn reflect_status(live: &Value) -> Option<Value> {
-    match of(live).and_then(|kind| kind.reflect_status) {
+    let mut status = match of(live).and_then(|kind| kind.reflect_status) {
         Some(reflect) => reflect(live),
         None => whole_status(live).cloned(),
+    }?;
+    drop_nulls(&mut status);
+    Some(status)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|_, value| !value.is_null());
+            fields.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(items) => {
+            items.retain(|item| !item.is_null());
+            items.iter_mut().for_each(drop_nulls);
+        }
+        _ => {}
     }
 }
 

@@ -362,6 +362,21 @@ mod others {
     }
 
     #[test]
+    fn what_is_null_in_a_status_is_not_reported() {
+        let live = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "prod"},
+            "status": {
+                "phase": "Running",
+                "conditions": [{"type": "Ready", "status": "True", "lastProbeTime": null}],
+                "containerStatuses": [{"name": "c", "lastState": {"terminated": {"exitCode": 1, "startedAt": null}}}],
+            },
+        });
+        let reported = reflect_status(&live).unwrap();
+        assert!(!reported.to_string().contains("null"), "{reported}");
+        assert_eq!(reported["containerStatuses"][0]["lastState"]["terminated"], json!({"exitCode": 1}));
+    }
+
+    #[test]
     fn an_unknown_kind_reports_its_whole_status_and_cannot_be_scaled() {
         let live = json!({"apiVersion": "x.example/v1", "kind": "Thing", "metadata": {"name": "t"}, "spec": {"replicas": 3}, "status": {"phase": "Up"}});
         assert_eq!(reflect_status(&live), Some(json!({"phase": "Up"})));
