@@ -10,7 +10,7 @@ mod preflight;
 mod readiness;
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -21,12 +21,13 @@ use anyhow::{Context as _, Result, bail};
 use self::components::{Layout, Ports};
 use super::{Cluster, ClusterProvider, ClusterSpec, Role};
 use crate::audit::AuditLog;
+use crate::eventually;
 use crate::http_relay::{HttpRelay, Upstream};
 use crate::kubeconfig::{self, Credential};
 use crate::ledger::{ClusterRecord, Ledger};
 use crate::parts::Parts;
 use crate::pki::{Authority, Identity};
-use crate::process::{self, Launch, Running};
+use crate::process::{self, Launch, Running, Signal};
 use crate::progress::Progress;
 use crate::relay::Relay;
 
@@ -88,8 +89,16 @@ impl Processes {
         let name = format!("{}-{component}", cluster.name);
         let record = self.ledger.state().processes.into_iter().find(|record| record.name == name);
         let record = record.with_context(|| format!("no process {name}"))?;
-        let left = tokio::task::spawn_blocking(move || process::stop(&[record], Duration::ZERO)).await?;
+        let ports = record.ports.clone();
+        record.identity.signal(Signal::KILL);
+        let left = tokio::task::spawn_blocking(move || process::stop(&[record], process::GRACE)).await?;
         anyhow::ensure!(left.is_empty(), "{name} does not end");
+        // The process is gone a moment before the last of its threads has closed its sockets.
+        eventually::some(PATIENCE, &format!("the ports of {name} to be free"), || async {
+            ports.iter().try_for_each(|port| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).map(drop))?;
+            Ok(Some(()))
+        })
+        .await?;
         let launch = self.launched.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
         let running = self.ledger.spawn(launch.with_context(|| format!("{name} was not started here"))?)?;
         readiness::api(&cluster.client, &[running], PATIENCE).await
