@@ -9,7 +9,7 @@ use pando_e2e::federation::{Federation, cluster_resource};
 use pando_e2e::relay::{Mode, Relay};
 use serde_json::{Value, json};
 
-use crate::budget::{log, pando};
+use crate::budget::{log, pando, quiet};
 use crate::objects;
 use crate::subject::{self, SOON};
 use crate::world::World;
@@ -64,6 +64,7 @@ async fn missed_changes_are_made_good(world: &World, namespace: &str, mode: Mode
     let hub = &federation.hub.client;
     let [changed, deleted, kept] = everywhere(federation, namespace).await?;
     let lost = federation.member(LOST)?;
+    quiet(federation).await?; // what other tests let go is gone
     let mark = log(lost)?.mark()?;
     let relay = lost.relay.as_ref().context("tests have relays")?;
     let fault = Fault::start(relay, mode);

@@ -8,7 +8,7 @@ use pando_e2e::eventually;
 use pando_e2e::relay::Mode;
 use serde_json::json;
 
-use crate::budget::{log, pando};
+use crate::budget::{log, pando, quiet};
 use crate::objects;
 use crate::split::{founded, settles};
 use crate::world::World;
@@ -21,6 +21,7 @@ pub(crate) async fn a_silent_member_loses_nothing_and_delays_nobody(world: &Worl
     let (template, _) = founded(federation, "outage").await?;
     let silent = federation.member("sh-prod")?;
     let relay = silent.relay.as_ref().context("tests have relays")?;
+    quiet(federation).await?; // what other tests let go is gone
     let before = log(silent)?.mark()?;
 
     relay.set(Mode::BlackHole);
