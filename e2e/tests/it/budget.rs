@@ -14,7 +14,7 @@ use crate::objects;
 use crate::split::founded;
 use crate::world::World;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(180);
 /// How long nothing may follow before writes are counted.
 const QUIET: Duration = Duration::from_secs(3);
 

@@ -329,7 +329,7 @@ pub(crate) async fn a_definition_removed_on_the_hub_and_installed_again_goes_on(
 pub(crate) async fn a_kind_that_may_not_be_listed_is_named_and_the_others_go_on(world: &World) -> Result<()> {
     let federation = world.federation().await?;
     let hub = &federation.hub.client;
-    subject::namespace(federation, "refused").await?;
+    subject::namespace(federation, "unlisted").await?;
     let role = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": { "name": "pando-controller" },
     });
@@ -353,7 +353,7 @@ pub(crate) async fn a_kind_that_may_not_be_listed_is_named_and_the_others_go_on(
 
 fn disruption_budget() -> Value {
     json!({
-        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "namespace": "refused", "name": "one" },
+        "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": { "namespace": "unlisted", "name": "one" },
         "spec": { "minAvailable": 1, "selector": { "matchLabels": { "app": "none" } } },
     })
 }
@@ -361,13 +361,13 @@ fn disruption_budget() -> Value {
 /// The controller may not read PodDisruptionBudgets: their policy is told, and a ConfigMap arrives meanwhile.
 async fn refused(federation: &Federation) -> Result<()> {
     let hub = &federation.hub.client;
-    let (map, claim) = (objects::config_map("refused", "map"), disruption_budget());
-    let wide = cluster_policy("refused", &[("policy/v1", "PodDisruptionBudget", "one"), ("v1", "ConfigMap", "map")]);
+    let (map, claim) = (objects::config_map("unlisted", "map"), disruption_budget());
+    let wide = cluster_policy("unlisted", &[("policy/v1", "PodDisruptionBudget", "one"), ("v1", "ConfigMap", "map")]);
     // The API server's authorizer follows the role with a short delay.
     tokio::time::sleep(Duration::from_secs(1)).await;
     objects::create(hub, &wide).await?;
     objects::create(hub, &claim).await?;
     objects::create(hub, &map).await?;
     eventually::some(SOON, "the ConfigMap in the member", || objects::get(&federation.members[0].client, &map)).await?;
-    warned(federation, "refused", "KindNotReadable", "the hub does not list PodDisruptionBudget of policy/v1").await
+    warned(federation, "unlisted", "KindNotReadable", "the hub does not list PodDisruptionBudget of policy/v1").await
 }
