@@ -14,7 +14,7 @@ use pando_e2e::federation::Federation;
 use pando_e2e::product::Start;
 use serde_json::{Value, json};
 
-use crate::budget::{log, marks, pando, quiet};
+use crate::budget::{log, marks, pando, quiet_but_for_events};
 use crate::objects::{self, spread};
 use crate::split::{self, sample};
 use crate::subject;
@@ -51,7 +51,7 @@ pub(crate) async fn killed_after_a_write_of_a_propagation_a_scale_or_a_deletion_
     world: &World,
 ) -> Result<()> {
     let federation = world.federation().await?;
-    quiet(federation).await?;
+    quiet_but_for_events(federation).await?;
     let (plain, writes) = Box::pin(life(federation, "sweep-plain", None)).await?;
     println!("    writes of a propagation, a scale, a deletion: {writes:?}");
     let most = writes.into_iter().max().unwrap_or(0);
@@ -96,7 +96,7 @@ async fn life(federation: &Federation, namespace: &str, kill: Option<Kill>) -> R
     let template = sample("web-service.yaml", namespace)?;
     let policy = sample("prod-web-app-policy.yaml", namespace)?;
     objects::create(hub, &policy).await?;
-    quiet(federation).await?;
+    quiet_but_for_events(federation).await?;
     let placed = |replicas| split::settles(federation, namespace, "web-service", replicas);
     let (propagated, first) =
         Box::pin(step(federation, namespace, kill, async { objects::create(hub, &template).await.map(drop) }, || {
@@ -123,7 +123,7 @@ async fn departure(federation: &Federation, namespace: &str, kill: Option<Kill>)
     let hub = &federation.hub;
     let leaving = federation.member(LEAVING)?;
     let (template, policy) = split::founded(federation, namespace).await?;
-    quiet(federation).await?;
+    quiet_but_for_events(federation).await?;
     let (outcome, writes) = Box::pin(step(
         federation,
         namespace,
@@ -172,7 +172,7 @@ async fn step<S: Future<Output = Result<()>>>(
         federation.start_controller().await?;
     }
     settled().await?;
-    quiet(federation).await?;
+    quiet_but_for_events(federation).await?;
 
     let mut counts = BTreeMap::new();
     let mut writes = 0;
@@ -202,7 +202,7 @@ async fn died_or(federation: &Federation, settled: impl Future<Output = Result<(
         eventually::some(SOON * 2, "the controller to die", || async { Ok(controller.process().exit().map(drop)) });
     tokio::select! {
         died = died => died,
-        settled = async { settled.await?; quiet(federation).await } => settled,
+        settled = async { settled.await?; quiet_but_for_events(federation).await } => settled,
     }
 }
 
