@@ -75,18 +75,18 @@ pub(crate) async fn preserved_objects_stay_when_their_template_goes(world: &Worl
 pub(crate) async fn services_secrets_and_config_maps_arrive_as_they_are(world: &World) -> Result<()> {
     let federation = world.federation().await?;
     let hub = &federation.hub.client;
-    objects::namespace(hub, "kinds").await?;
+    objects::namespace(hub, "carried").await?;
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-        "metadata": { "namespace": "kinds", "name": "canary" },
+        "metadata": { "namespace": "carried", "name": "canary" },
         "stringData": { "password": CANARY },
     });
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
-        "metadata": { "namespace": "kinds", "name": "front" },
+        "metadata": { "namespace": "carried", "name": "front" },
         "spec": { "selector": { "app": "web" }, "ports": [{ "port": 80, "targetPort": 8080 }] },
     });
-    let config_map = objects::config_map("kinds", "settings");
+    let config_map = objects::config_map("carried", "settings");
     for object in [&secret, &service, &config_map] {
         objects::create(hub, object).await?;
     }
@@ -95,7 +95,7 @@ pub(crate) async fn services_secrets_and_config_maps_arrive_as_they_are(world: &
         &json!({
             "apiVersion": "policy.karmada.io/v1alpha1",
             "kind": "PropagationPolicy",
-            "metadata": { "namespace": "kinds", "name": "all" },
+            "metadata": { "namespace": "carried", "name": "all" },
             "spec": {
                 "resourceSelectors": [
                     { "apiVersion": "v1", "kind": "Secret", "name": "canary" },
