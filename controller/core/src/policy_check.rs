@@ -23,7 +23,7 @@ pub use not_built::{missing_overrides, not_built_in_overrides, not_built_in_prop
 pub use overrides::invalid_overrides;
 pub(crate) use overrides::is_sound_selector;
 pub use placement::{invalid_affinity, invalid_placement};
-pub use propagation::{changed_immutably, invalid_propagation};
+pub use propagation::invalid_propagation;
 
 /// A rule that an object breaks.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -31,13 +31,6 @@ pub fn invalid_propagation(spec: &PropagationSpec, namespace: Option<&str>) -> V
     found
 }
 
-/// What a change of the spec may not do.
-#[must_use]
-pub fn changed_immutably(old: &PropagationSpec, new: &PropagationSpec) -> Option<Invalid> {
-    (old.scheduler_name != new.scheduler_name)
-        .then(|| Invalid::new("spec.schedulerName", "it cannot be changed: delete the policy and create it again"))
-}
-
 /// What is wrong with a resource selector at `path`, of any kind of policy.
 pub(super) fn invalid_selector(resource: &ResourceSelector, path: &str) -> Vec<Invalid> {
     let mut found = Vec::new();

@@ -13,8 +13,8 @@ use crate::gates::Gates;
 use crate::scheduler::{Snapshot, Unit, Unschedulable, schedule};
 
 use super::{
-    Effect, changed_immutably, defaulted, holding, invalid_overrides, invalid_propagation, missing_overrides,
-    not_built_in_overrides, not_built_in_propagation, one_line,
+    Effect, defaulted, holding, invalid_overrides, invalid_propagation, missing_overrides, not_built_in_overrides,
+    not_built_in_propagation, one_line,
 };
 
 /// A valid spec that selects Deployments, with `more` fields.
@@ -273,13 +273,6 @@ fn a_schedule_priority_names_a_class() {
     insta::assert_snapshot!(problems(
         "schedulePriority: {priorityClassSource: KubePriorityClass, priorityClassName: ''}"
     ), @"spec.schedulePriority.priorityClassName: it is empty: name a PriorityClass");
-}
-
-#[test]
-fn the_scheduler_cannot_be_changed() {
-    let other = spec("schedulerName: other");
-    assert_eq!(changed_immutably(&spec(""), &spec("priority: 3")), None);
-    insta::assert_snapshot!(changed_immutably(&spec(""), &other).unwrap(), @"spec.schedulerName: it cannot be changed: delete the policy and create it again");
 }
 
 #[test]
