@@ -31,11 +31,10 @@ pub mod requests;
 pub mod rig;
 mod session;
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
 use self::arguments::Arguments;
@@ -76,7 +75,8 @@ pub fn main() -> ExitCode {
 
 async fn run(arguments: Arguments, progress: &Progress) -> Result<ExitCode> {
     let home = workspace::root().join(".pando").join("bench");
-    let _lock = lock(&home)?;
+    // A second run would measure the first one.
+    let _lock = workspace::lock(&home, "another `cargo bench-fed` is measuring on this machine; wait for it")?;
     stop_all(&home).await?;
     let measured = tokio::select! {
         measured = session::run(arguments, &home, progress) => Some(measured),
@@ -95,21 +95,6 @@ async fn run(arguments: Arguments, progress: &Progress) -> Result<ExitCode> {
             progress.say("interrupted: everything is stopped");
             Ok(ExitCode::from(130))
         }
-    }
-}
-
-/// Keeps a second run away: it would measure the first one.
-fn lock(home: &Path) -> Result<File> {
-    let path = home.join(".lock");
-    let open = || -> std::io::Result<File> {
-        std::fs::create_dir_all(home)?;
-        File::create(&path)
-    };
-    let file = open().with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!("another `cargo bench-fed` is measuring on this machine; wait for it"),
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
     }
 }
 

@@ -6,12 +6,12 @@
 mod report;
 mod up;
 
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::guard;
@@ -110,19 +110,8 @@ fn state_file(home: &Path) -> PathBuf {
 
 /// Keeps a second `cargo demo` away while the first one starts or stops.
 fn lock(home: &Path) -> Result<File> {
-    let path = home.join(".lock");
-    let open = || -> std::io::Result<File> {
-        std::fs::create_dir_all(home)?;
-        File::create(&path)
-    };
-    let file = open().with_context(|| format!("cannot write {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            bail!("another `cargo demo` is at work in {}; wait for it or stop it", workspace::display(home))
-        }
-        Err(TryLockError::Error(error)) => Err(error).with_context(|| format!("cannot lock {}", path.display())),
-    }
+    let busy = format!("another `cargo demo` is at work in {}; wait for it or stop it", workspace::display(home));
+    workspace::lock(home, &busy)
 }
 
 /// Stops and removes what an interrupted run, or one before a reboot, left behind.

@@ -71,6 +71,12 @@ impl Relay {
         self.order.send_modify(|order| order.mode = mode);
     }
 
+    /// Behaves so until the guard is dropped, and passes everything from then on.
+    pub fn disturbed(&self, mode: Mode) -> Disturbed<'_> {
+        self.set(mode);
+        Disturbed(self)
+    }
+
     /// Resets every open connection (RST, no orderly end). New ones are treated as before.
     pub fn reset(&self) {
         self.order.send_modify(|order| order.generation += 1);
@@ -86,6 +92,17 @@ impl Relay {
             }
             other
         })
+    }
+}
+
+/// A relay that is mended whatever happens: what comes next needs it.
+#[must_use = "the relay is mended when this is dropped"]
+#[derive(Debug)]
+pub struct Disturbed<'a>(&'a Relay);
+
+impl Drop for Disturbed<'_> {
+    fn drop(&mut self) {
+        self.0.set(Mode::Pass);
     }
 }
 

@@ -271,8 +271,13 @@ impl Rig {
     /// When something stays.
     pub async fn clear(&self, namespace: &str, kinds: &[Kind]) -> Result<()> {
         let hub = &self.hub.client;
+        let within = Duration::from_secs(600);
         for kind in kinds {
-            Call::delete(kind.collection(Some(namespace))).send(hub).await?;
+            // An API server ends a request after a minute, and a thousand deletions may take longer: the next one goes on.
+            eventually::some(within, &format!("every {} of {namespace} to be deleted", kind.name()), || async {
+                Call::delete(kind.collection(Some(namespace))).send(hub).await.map(Some)
+            })
+            .await?;
         }
         let gone = |site: &Site, kind: Kind, within: Duration| {
             let (client, place) = (site.client.clone(), site.cluster.name.clone());
@@ -288,7 +293,6 @@ impl Rig {
                 .await
             }
         };
-        let within = Duration::from_secs(600);
         for kind in kinds {
             for site in &self.members {
                 gone(site, *kind, within).await?;
