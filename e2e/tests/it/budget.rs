@@ -61,6 +61,19 @@ async fn at_rest(federation: &Federation, counts: fn(&audit::Entry) -> bool) -> 
     .await
 }
 
+/// The controller dies and starts again, which looks at everything once more. Gives what it wrote, by cluster.
+pub(crate) async fn written_by_a_restart(federation: &Federation) -> Result<Vec<(&Cluster, Vec<audit::Entry>)>> {
+    let before = marks(federation)?;
+    federation.controller().kill().await?;
+    federation.start_controller().await?;
+    quiet(federation).await?;
+    let written = |(cluster, mark)| {
+        let user = pando(cluster, federation);
+        Ok((cluster, log(cluster)?.writes_since(mark, |by| by == user)?))
+    };
+    before.into_iter().map(written).collect()
+}
+
 pub(crate) async fn a_new_config_map_costs_ten_hub_and_three_member_writes(world: &World) -> Result<()> {
     let federation = world.federation().await?;
     let hub = &federation.hub.client;

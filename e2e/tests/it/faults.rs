@@ -6,34 +6,18 @@ use anyhow::{Context as _, Result, ensure};
 use pando_e2e::audit;
 use pando_e2e::eventually;
 use pando_e2e::federation::{Federation, cluster_resource};
-use pando_e2e::relay::{Mode, Relay};
+use pando_e2e::relay::Mode;
 use serde_json::{Value, json};
 
 use crate::budget::{log, pando, quiet};
-use crate::objects;
 use crate::subject::{self, SOON};
 use crate::world::World;
+use crate::{objects, records};
 
 const LOST: &str = "sz-prod";
 const OTHERS: [&str; 2] = ["bj-prod", "sh-prod"];
 /// What a member may take that has nothing to do with the fault.
 const PROMPT: Duration = Duration::from_secs(5);
-
-/// Mends the relay whatever happens: the next test needs it.
-struct Fault<'a>(&'a Relay);
-
-impl<'a> Fault<'a> {
-    fn start(relay: &'a Relay, mode: Mode) -> Self {
-        relay.set(mode);
-        Self(relay)
-    }
-}
-
-impl Drop for Fault<'_> {
-    fn drop(&mut self) {
-        self.0.set(Mode::Pass);
-    }
-}
 
 /// Three ConfigMaps in every member.
 async fn everywhere(federation: &Federation, namespace: &str) -> Result<[Value; 3]> {
@@ -67,7 +51,7 @@ async fn missed_changes_are_made_good(world: &World, namespace: &str, mode: Mode
     quiet(federation).await?; // what other tests let go is gone
     let mark = log(lost)?.mark()?;
     let relay = lost.relay.as_ref().context("tests have relays")?;
-    let fault = Fault::start(relay, mode);
+    let fault = relay.disturbed(mode);
 
     let start = Instant::now();
     objects::merge(hub, &changed, &json!({ "data": { "key": "second" } })).await?;
@@ -129,14 +113,10 @@ async fn missed_changes_are_made_good(world: &World, namespace: &str, mode: Mode
 
 /// How many Works of a ConfigMap are left for the lost member.
 async fn works_of(federation: &Federation, namespace: &str, name: &str) -> Result<usize> {
-    let place = json!({
-        "apiVersion": "work.karmada.io/v1alpha1", "kind": "Work",
-        "metadata": { "namespace": format!("karmada-es-{LOST}") },
-    });
-    let works = objects::api_of(&federation.hub.client, &place)?.list(&Default::default()).await?;
-    let ours = works.items.iter().filter(|work| {
-        let metadata = &work.data["spec"]["workload"]["manifests"][0]["metadata"];
-        metadata["namespace"] == namespace && metadata["name"] == name
+    let place = format!("karmada-es-{LOST}");
+    let works = records::works(federation, namespace).await?;
+    let ours = works.iter().filter(|work| {
+        work.metadata.namespace.as_ref() == Some(&place) && records::manifest(work)["metadata"]["name"] == name
     });
     Ok(ours.count())
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use kube::api::DynamicObject;
 use pando_e2e::audit;
 use pando_e2e::eventually;
 use pando_e2e::federation::Federation;
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::budget::{log, marks, pando, quiet};
 use crate::objects::{self, spread};
+use crate::records;
 use crate::split::{founded, sample, settles};
 use crate::subject::{self, SOON, same};
 use crate::world::World;
@@ -59,7 +61,7 @@ pub(crate) async fn a_hub_that_is_silent_for_a_while_loses_no_change(world: &Wor
     let before = members_objects(federation, &template).await?;
     let marks = marks(federation)?;
 
-    let fault = Fault::start(hub, Mode::BlackHole)?;
+    let fault = relay(hub)?.disturbed(Mode::BlackHole);
     objects::merge(&hub.client, &template, &json!({ "spec": { "replicas": 13 } })).await?;
     // Nothing can tell the controller; and what it believes must not make it touch a member.
     let calm = || async { spread(federation, "hub-silent", "web-service").await };
@@ -83,7 +85,7 @@ pub(crate) async fn a_hub_that_is_silent_for_a_while_loses_no_change(world: &Wor
 pub(crate) async fn a_slow_hub_costs_time_and_no_more_writes(world: &World) -> Result<()> {
     let federation = world.federation().await?;
     let (_, quick) = counted(federation, "hub-quick").await?;
-    let fault = Fault::start(&federation.hub, Mode::Delay(Duration::from_millis(400)))?;
+    let fault = relay(&federation.hub)?.disturbed(Mode::Delay(Duration::from_millis(400)));
     let (took, slow) = counted(federation, "hub-slow").await?;
     drop(fault);
     println!("    {quick} hub writes; {slow} with every answer 0.8 s late, in {:.1} s", took.as_secs_f64());
@@ -110,21 +112,8 @@ async fn counted(federation: &Federation, namespace: &str) -> Result<(Duration, 
     Ok((took, writes.len()))
 }
 
-/// Mends the relay whatever happens: the next test needs it.
-struct Fault<'a>(&'a Relay);
-
-impl<'a> Fault<'a> {
-    fn start(cluster: &'a Cluster, mode: Mode) -> Result<Self> {
-        let relay = cluster.relay.as_deref().context("tests have relays")?;
-        relay.set(mode);
-        Ok(Self(relay))
-    }
-}
-
-impl Drop for Fault<'_> {
-    fn drop(&mut self) {
-        self.0.set(Mode::Pass);
-    }
+fn relay(cluster: &Cluster) -> Result<&Relay> {
+    cluster.relay.as_deref().context("tests have relays")
 }
 
 /// A member's API server is killed and comes back: its watches go on, and what changed meanwhile is put right.
@@ -187,20 +176,10 @@ async fn members_objects(federation: &Federation, template: &Value) -> Result<Ve
     Ok(all)
 }
 
-/// Names of bindings and Works of a namespace on the hub, but the namespace's own.
+/// Names of the bindings and Works of a namespace.
 async fn leftovers(federation: &Federation, namespace: &str) -> Result<Vec<String>> {
-    let hub = &federation.hub.client;
-    let mut left = Vec::new();
-    for (api_version, kind) in [("work.karmada.io/v1alpha2", "ResourceBinding"), ("work.karmada.io/v1alpha1", "Work")] {
-        let probe = json!({ "apiVersion": api_version, "kind": kind, "metadata": {} });
-        for object in objects::api_of(hub, &probe)?.list(&Default::default()).await?.items {
-            let manifest = &object.data["spec"]["workload"]["manifests"][0];
-            let is_of = object.metadata.namespace.as_deref() == Some(namespace)
-                || (manifest["metadata"]["namespace"] == namespace && manifest["kind"] != "Namespace");
-            if is_of {
-                left.push(format!("{kind} {}", object.metadata.name.unwrap_or_default()));
-            }
-        }
-    }
-    Ok(left)
+    let name = |kind| move |object: DynamicObject| format!("{kind} {}", object.metadata.name.unwrap_or_default());
+    let bindings = records::bindings(federation, namespace).await?;
+    let works = records::works(federation, namespace).await?;
+    Ok(bindings.into_iter().map(name("ResourceBinding")).chain(works.into_iter().map(name("Work"))).collect())
 }

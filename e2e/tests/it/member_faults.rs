@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use pando_e2e::http_relay::{Answer, Fault, Rule, Verb, When};
 use pando_e2e::process;
-use pando_e2e::relay::{Mode, Relay};
+use pando_e2e::relay::Mode;
 
 pub(crate) use self::bulkhead::a_black_holed_member_costs_the_others_nothing;
 pub(crate) use self::contents::{
@@ -29,27 +29,11 @@ const WRITES: [Verb; 3] = [Verb::Create, Verb::Patch, Verb::Delete];
 const NO_ANSWER: &[&str] = &["no answer", "reachable", "timed out"];
 const NOT_KUBERNETES: &[&str] = &["not a kubernetes"];
 
-/// Mends the line whatever happens: the next test needs it.
-struct Line<'a>(&'a Relay);
-
-impl<'a> Line<'a> {
-    fn set(relay: &'a Relay, mode: Mode) -> Self {
-        relay.set(mode);
-        Self(relay)
-    }
-}
-
-impl Drop for Line<'_> {
-    fn drop(&mut self) {
-        self.0.set(Mode::Pass);
-    }
-}
-
 /// A process that does nothing until this is dropped.
-struct Stopped(process::Identity);
+pub(crate) struct Stopped(process::Identity);
 
 impl Stopped {
-    fn stop(identity: process::Identity) -> Self {
+    pub(crate) fn stop(identity: process::Identity) -> Self {
         identity.signal(process::Signal::STOP);
         Self(identity)
     }
@@ -117,7 +101,7 @@ pub(crate) async fn a_stopped_api_server_goes_on_where_it_was(world: &World) -> 
 /// M12, N8: a byte a second on the line, TLS and all.
 pub(crate) async fn a_line_of_one_byte_a_second_is_given_up(world: &World) -> Result<()> {
     let stage = Stage::open(world, "slow").await?;
-    stage.endures(Expected::told(NO_ANSWER), || Line::set(stage.relay, Mode::Slow)).await
+    stage.endures(Expected::told(NO_ANSWER), || stage.relay.disturbed(Mode::Slow)).await
 }
 
 /// M12: a prompt head, then a body of one byte a second.
@@ -129,7 +113,7 @@ pub(crate) async fn answers_of_one_byte_a_second_end_at_their_deadline(world: &W
 /// M30: every connection is reset in the middle of what it carries.
 pub(crate) async fn connections_reset_half_way_lose_nothing(world: &World) -> Result<()> {
     let stage = Stage::open(world, "resets").await?;
-    stage.endures(Expected::told(&["reset", "reachable"]), || Line::set(stage.relay, Mode::ResetAfter(3000))).await
+    stage.endures(Expected::told(&["reset", "reachable"]), || stage.relay.disturbed(Mode::ResetAfter(3000))).await
 }
 
 /// C, M6: the token is not accepted any more.

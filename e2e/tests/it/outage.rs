@@ -24,31 +24,26 @@ pub(crate) async fn a_silent_member_loses_nothing_and_delays_nobody(world: &Worl
     quiet(federation).await?; // what other tests let go is gone
     let before = log(silent)?.mark()?;
 
-    relay.set(Mode::BlackHole);
-    let outcome = async {
-        let start = Instant::now();
-        let edit = json!([
-            { "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "nginx:1.30" },
-        ]);
-        objects::json_patch(hub, &template, edit).await?;
-        for name in ["bj-prod", "sz-prod"] {
-            let client = &federation.member(name)?.client;
-            eventually::some(SOON, &format!("the new image in {name}"), || async {
-                let seen = objects::get(client, &template).await?.context("gone")?;
-                let image = &seen.data["spec"]["template"]["spec"]["containers"][0]["image"];
-                Ok((image == "nginx:1.30").then_some(()))
-            })
-            .await?;
-        }
-        let took = start.elapsed();
-        ensure!(took < Duration::from_secs(5), "the others waited {took:?}");
-        let held = objects::get(&silent.client, &template).await?.context("the silent member lost it")?;
-        ensure!(held.data["spec"]["replicas"] == 3);
-        Ok(())
+    let silence = relay.disturbed(Mode::BlackHole);
+    let start = Instant::now();
+    let edit = json!([
+        { "op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "nginx:1.30" },
+    ]);
+    objects::json_patch(hub, &template, edit).await?;
+    for name in ["bj-prod", "sz-prod"] {
+        let client = &federation.member(name)?.client;
+        eventually::some(SOON, &format!("the new image in {name}"), || async {
+            let seen = objects::get(client, &template).await?.context("gone")?;
+            let image = &seen.data["spec"]["template"]["spec"]["containers"][0]["image"];
+            Ok((image == "nginx:1.30").then_some(()))
+        })
+        .await?;
     }
-    .await;
-    relay.set(Mode::Pass);
-    outcome?;
+    let took = start.elapsed();
+    ensure!(took < Duration::from_secs(5), "the others waited {took:?}");
+    let held = objects::get(&silent.client, &template).await?.context("the silent member lost it")?;
+    ensure!(held.data["spec"]["replicas"] == 3);
+    drop(silence);
 
     eventually::some(SOON, "the new image after the outage", || async {
         let seen = objects::get(&silent.client, &template).await?.context("gone")?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use pando_e2e::audit;
 
-use crate::budget::{log, marks, pando, quiet};
+use crate::budget::{quiet, written_by_a_restart};
 use crate::split::founded;
 use crate::world::World;
 
@@ -13,15 +13,7 @@ pub(crate) async fn a_killed_controller_starts_again_without_a_write(world: &Wor
     let federation = world.federation().await?;
     founded(federation, "restart").await?;
     quiet(federation).await?;
-    let before = marks(federation)?;
-    federation.controller().kill().await?;
-    federation.start_controller().await?;
-    // Ready, and then at rest for a while: everything was looked at again.
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    quiet(federation).await?;
-    for (cluster, mark) in before {
-        let user = pando(cluster, federation);
-        let writes = log(cluster)?.writes_since(mark, |by| by == user)?;
+    for (cluster, writes) in written_by_a_restart(federation).await? {
         ensure!(writes.is_empty(), "writes in {}:\n{}", cluster.name, audit::print(&writes));
     }
     Ok(())

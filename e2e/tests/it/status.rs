@@ -220,7 +220,6 @@ pub(crate) async fn a_member_that_cannot_be_read_is_unknown_since_then_and_heals
     let relay = federation.member(LOST)?.relay.as_ref().context("tests have relays")?;
     controller(federation, &impatient()).await?;
     let outcome = outage(federation, relay).await;
-    relay.set(Mode::Pass);
     // The usual controller would call it lost for another half minute.
     let ready = is_ready(federation).await;
     controller(federation, &Start::default()).await?;
@@ -248,7 +247,7 @@ async fn outage(federation: &Federation, relay: &Relay) -> Result<()> {
     quiet(federation).await?;
 
     let mark = log(hub)?.mark()?;
-    relay.set(Mode::BlackHole);
+    let silence = relay.disturbed(Mode::BlackHole);
     let stale = is_stale(federation, namespace).await?;
     println!("    {}", stale["message"]);
     let status = binding(federation, namespace).await?;
@@ -265,7 +264,7 @@ async fn outage(federation: &Federation, relay: &Relay) -> Result<()> {
     a_restart_says_nothing_again(federation).await?;
     let generation = an_edit_is_not_observed(federation, &template).await?;
 
-    relay.set(Mode::Pass);
+    drop(silence);
     eventually::some(SOON, "the condition to be gone", || async {
         let status = binding(federation, namespace).await?;
         ensure!(condition(&status, "StatusFresh").is_none(), "status {status}");

@@ -8,6 +8,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use kube::api::DynamicObject;
 use pando_e2e::audit::{self, Entry};
 use pando_e2e::eventually;
 use pando_e2e::federation::Federation;
@@ -16,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::budget::{log, marks, pando, quiet_but_for_events};
 use crate::objects::{self, spread};
+use crate::records;
 use crate::split::{self, sample};
 use crate::subject;
 use crate::world::World;
@@ -220,21 +222,11 @@ async fn gone(federation: &Federation, namespace: &str) -> Result<()> {
 
 /// What the hub and the members hold of a namespace, comparable between runs.
 async fn state(federation: &Federation, namespace: &str) -> Result<Value> {
-    let hub = &federation.hub.client;
-    let list = |kind: &'static str, api_version: &'static str| async move {
-        let probe = json!({ "apiVersion": api_version, "kind": kind, "metadata": {} });
-        let all = objects::api_of(hub, &probe)?.list(&Default::default()).await?;
-        let values = all.items.into_iter().map(serde_json::to_value).collect::<Result<Vec<_>, _>>()?;
-        anyhow::Ok(values)
+    let values = |objects: Vec<DynamicObject>| -> Result<Vec<Value>> {
+        Ok(objects.into_iter().map(serde_json::to_value).collect::<Result<_, _>>()?)
     };
-    let of = |object: &Value| object["metadata"]["namespace"] == namespace;
-    let mut bindings = list("ResourceBinding", "work.karmada.io/v1alpha2").await?;
-    bindings.retain(of);
-    let mut works = list("Work", "work.karmada.io/v1alpha1").await?;
-    works.retain(|work| {
-        let manifest = &work["spec"]["workload"]["manifests"][0];
-        manifest["kind"] != "Namespace" && of(manifest)
-    });
+    let bindings = values(records::bindings(federation, namespace).await?)?;
+    let works = values(records::works(federation, namespace).await?)?;
     let mut objects = BTreeMap::new();
     let template = json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "namespace": namespace, "name": "web-service" }});
     for cluster in federation.members.iter().chain([&federation.hub]) {

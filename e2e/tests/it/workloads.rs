@@ -7,7 +7,7 @@ use pando_e2e::federation::Federation;
 use pando_e2e::{audit, eventually, workspace};
 use serde_json::{Value, json};
 
-use crate::budget::{log, marks, pando, quiet};
+use crate::budget::{log, pando, quiet, written_by_a_restart};
 use crate::objects;
 use crate::subject::{self, SOON};
 use crate::world::World;
@@ -273,15 +273,8 @@ pub(crate) async fn what_members_make_of_any_kind_survives_an_edit_and_is_not_wr
     arrive(federation, &templates, "2").await?;
     quiet(federation).await?;
     // A controller that starts compares everything once more.
-    let before = marks(federation)?;
-    federation.controller().kill().await?;
-    federation.start_controller().await?;
-    tokio::time::sleep(Duration::from_secs(5)).await;
-    quiet(federation).await?;
-    for (cluster, mark) in before {
-        let user = pando(cluster, federation);
-        let writes = log(cluster)?.writes_since(mark, |by| by == user)?;
-        let writes: Vec<_> = writes.into_iter().filter(|entry| !entry.is_status()).collect();
+    for (cluster, mut writes) in written_by_a_restart(federation).await? {
+        writes.retain(|entry| !entry.is_status());
         ensure!(writes.is_empty(), "writes in {}:\n{}", cluster.name, audit::print(&writes));
     }
     objects::delete(hub, &json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "rest" } })).await

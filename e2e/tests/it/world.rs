@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context as _, Result, anyhow};
 use pando_e2e::federation::{Federation, Options};
 use pando_e2e::guard::Guard;
-use pando_e2e::ledger::Ledger;
+use pando_e2e::ledger::{Ledger, State};
 use pando_e2e::parts::{Parts, Source};
 use pando_e2e::process;
 use pando_e2e::product::Product;
@@ -24,6 +24,8 @@ pub(crate) struct World {
     parts: OnceCell<Parts>,
     lone: OnceCell<Lone>,
     federation: OnceCell<Result<Federation, String>>,
+    /// How many federations there were before this one.
+    former: usize,
     guards: Mutex<Vec<Guard>>,
 }
 
@@ -44,6 +46,7 @@ impl World {
             parts: OnceCell::new(),
             lone: OnceCell::new(),
             federation: OnceCell::new(),
+            former: 0,
             guards: Mutex::new(Vec::new()),
         }
     }
@@ -95,8 +98,21 @@ impl World {
         Ok(federation)
     }
 
+    /// Ends the federation, if there is one; whoever asks next gets a new one.
+    pub(crate) async fn renew(&mut self) -> Result<()> {
+        if self.federation.take().is_some() {
+            stop_all(vec![State::load(&self.federation_home().join("state.json"))?]).await?;
+            self.former += 1;
+        }
+        Ok(())
+    }
+
+    fn federation_home(&self) -> PathBuf {
+        self.home.join(format!("federation-{}", self.former + 1))
+    }
+
     async fn start_federation(&self) -> Result<Federation> {
-        let home = self.home.join("federation");
+        let home = self.federation_home();
         let ledger = self.ledger(&home)?;
         let parts = self.parts().await?;
         let progress = Progress::stderr();
@@ -128,22 +144,10 @@ impl World {
 
     /// Stops everything, and proves it.
     pub(crate) async fn stop(mut self, clean: bool) -> Result<()> {
-        let mut states = Vec::new();
-        if let Some(lone) = self.lone.take() {
-            states.push(lone.ledger.state());
-        }
-        for folder in ["lone", "federation"] {
-            let path = self.home.join(folder).join("state.json");
-            states.extend(pando_e2e::ledger::State::load(&path)?);
-        }
+        let mut states = vec![State::load(&self.federation_home().join("state.json"))?];
+        states.extend(self.lone.take().map(|lone| Some(lone.ledger.state())));
         drop(self.federation.take());
-        let stopped = tokio::task::spawn_blocking(move || {
-            for state in &states {
-                state.stop(process::GRACE)?;
-            }
-            Ok::<(), anyhow::Error>(())
-        });
-        stopped.await??;
+        stop_all(states).await?;
         for guard in self.guards.into_inner().unwrap_or_else(PoisonError::into_inner) {
             guard.dismiss()?;
         }
@@ -152,6 +156,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+async fn stop_all(states: Vec<Option<State>>) -> Result<()> {
+    let stopped =
+        tokio::task::spawn_blocking(move || states.iter().flatten().try_for_each(|state| state.stop(process::GRACE)));
+    stopped.await?
 }
 
 /// Keeps the files of the last failed runs only, and of those that are still under way: a folder is named by its process.
