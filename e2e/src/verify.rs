@@ -49,7 +49,7 @@ enum Run {
     ClusterParts,
 }
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 11] = [
     Part {
         name: "fmt",
         about: "formatting (rustfmt)",
@@ -98,12 +98,69 @@ const PARTS: [Part; 7] = [
     },
     Part {
         name: "slow",
-        about: "the controller killed after every single write",
-        run: Run::Tests(&["test", "--no-fail-fast", "-p", "pando-e2e", "--test", "it", "--", "sweep::"], SLOW),
+        about: "the controller killed after every single write; members detached hundreds of times",
+        run: Run::Tests(
+            &["test", "--no-fail-fast", "-p", "pando-e2e", "--test", "it", "--", "sweep::", "detach_scale::"],
+            SLOW,
+        ),
+        needs: None,
+        on_request: true,
+    },
+    Part {
+        name: "slow",
+        about: "context models: threads that meet at a node of the context tree, in every order (loom)",
+        run: Run::Tests(&["test", "-p", CONTEXT, PLAIN, "--features", "loom,intrusive", "--lib", MODELS], &[]),
+        needs: None,
+        on_request: true,
+    },
+    Part {
+        name: "slow",
+        about: "context models of the nodes without unsafe (loom)",
+        run: Run::Tests(&["test", "-p", CONTEXT, PLAIN, "--features", "loom", "--lib", MODELS], &[]),
+        needs: None,
+        on_request: true,
+    },
+    Part {
+        name: "slow",
+        about: "the context tree with the nodes without unsafe",
+        run: Run::Tests(&["test", "--no-fail-fast", "-p", CONTEXT, PLAIN], &[]),
+        needs: None,
+        on_request: true,
+    },
+    Part {
+        name: "slow",
+        about: "context asan: the context tree's tests under AddressSanitizer",
+        // With a target of its own, build scripts and macros are left alone.
+        run: Run::Tests(
+            &[
+                "test",
+                "--no-fail-fast",
+                "-p",
+                CONTEXT,
+                "--features",
+                "intrusive",
+                "--lib",
+                "--tests",
+                "--target",
+                "x86_64-unknown-linux-gnu",
+                "--target-dir",
+                "target/asan",
+            ],
+            &[("RUSTC_BOOTSTRAP", "1"), ("RUSTFLAGS", "-Zsanitizer=address")],
+        ),
         needs: None,
         on_request: true,
     },
 ];
+
+/// The package of the context tree, in which two implementations of nodes pass the same tests.
+const CONTEXT: &str = "pando-context";
+
+/// Asks for the one without `unsafe`, unless the feature says otherwise.
+const PLAIN: &str = "--no-default-features";
+
+/// Its tests that try every order.
+const MODELS: &str = "node::models";
 
 /// What makes tests take their time.
 const SLOW: &[(&str, &str)] = &[("PANDO_SLOW", "1")];

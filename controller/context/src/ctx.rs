@@ -1,14 +1,15 @@
 //! The handle that work gets: it observes, derives and runs, and cannot cancel.
 
-use std::any::TypeId;
+mod link;
+
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::dump::Tree;
-use crate::node::{Birth, Node, Value};
+use crate::dump::{Filter, Tree};
+use crate::node::{Birth, Handle, Role, Value};
 use crate::reason::{Kind, Label, Reason, ReasonKind, Stop, TraceId};
 use crate::run::{self, Run};
 use crate::{Instant, Scope};
@@ -19,15 +20,15 @@ use crate::{Instant, Scope};
 /// run work, but not cancel: that is its [`Scope`]'s alone. Holding a `Ctx` keeps nothing alive.
 #[derive(Clone)]
 pub struct Ctx {
-    node: Arc<Node>,
+    node: Handle,
 }
 
 impl Ctx {
-    pub(crate) fn new(node: Arc<Node>) -> Self {
+    pub(crate) fn new(node: Handle) -> Self {
         Self { node }
     }
 
-    pub(crate) fn node(&self) -> &Arc<Node> {
+    pub(crate) fn node(&self) -> &Handle {
         &self.node
     }
 
@@ -55,8 +56,10 @@ impl Ctx {
             name: None,
             deadline: None,
             trace: None,
+            now: None,
             value: None,
             shielded: false,
+            role: Role::Context,
             place: Location::caller(),
         }
     }
@@ -99,7 +102,7 @@ impl Ctx {
 
     /// Whether this context has been cancelled or its deadline has passed. Never goes back.
     pub fn is_cancelled(&self) -> bool {
-        self.node.marked().is_some() || self.node.reason().is_some()
+        self.node.is_marked() || (self.node.deadline().is_some() && self.node.reason().is_some())
     }
 
     /// `Err` once this context is cancelled: for loops that compute for long without awaiting.
@@ -170,6 +173,12 @@ impl Ctx {
     pub fn dump(&self) -> Tree {
         Tree::of(&self.node)
     }
+
+    /// What lives at and below this context right now and is of interest. Contexts above those that
+    /// match are in it, too, so that one sees whose they are.
+    pub fn dump_where(&self, filter: &Filter) -> Tree {
+        Tree::of(&self.node).select(filter)
+    }
 }
 
 impl fmt::Debug for Ctx {
@@ -185,9 +194,11 @@ pub struct Derive<'a> {
     kind: Kind,
     name: Option<Arc<str>>,
     deadline: Option<Instant>,
+    now: Option<Instant>,
     trace: Option<TraceId>,
     value: Option<Value>,
     shielded: bool,
+    role: Role,
     place: &'static Location<'static>,
 }
 
@@ -206,8 +217,10 @@ impl Derive<'_> {
 
     /// The child ends after this time at the latest. A time beyond what the clock can express is
     /// no deadline.
-    pub fn timeout(self, timeout: Duration) -> Self {
-        match Instant::now().checked_add(timeout) {
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        let now = Instant::now();
+        self.now = Some(now);
+        match now.checked_add(timeout) {
             Some(at) => self.deadline(at),
             None => self,
         }
@@ -227,7 +240,7 @@ impl Derive<'_> {
 
     /// [`Ctx::get`] finds this value in the child and below.
     pub fn value<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.value = Some(Value { of: TypeId::of::<T>(), value: Box::new(value) });
+        self.value = Some(Value::new(value));
         self
     }
 
@@ -236,13 +249,30 @@ impl Derive<'_> {
         self
     }
 
+    pub(crate) fn place(&self) -> &'static Location<'static> {
+        self.place
+    }
+
+    pub(crate) fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// Says that the child was made elsewhere than where [`Ctx::derive`] was called.
+    pub(crate) fn made_at(mut self, place: &'static Location<'static>) -> Self {
+        self.place = place;
+        self
+    }
+
     /// Makes the child.
     pub fn scope(self) -> Scope {
         Scope::new(self.parent.node.child(Birth {
             label: Label::new(self.kind, self.name),
             deadline: self.deadline,
+            now: self.now,
             trace: self.trace,
             shielded: self.shielded,
+            role: self.role,
             value: self.value,
             place: self.place,
         }))

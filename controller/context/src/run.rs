@@ -11,28 +11,32 @@ use futures::Stream;
 use pin_project_lite::pin_project;
 use tokio::time::Sleep;
 
-use crate::node::{For, Node, Ticket};
+use crate::node::{For, Handle, Waiter};
 use crate::reason::Reason;
+use crate::scope::JoinInside;
 use crate::{Ctx, Scope, Stop};
 
 thread_local! {
     /// The context whose future this thread is polling right now.
-    static CURRENT: RefCell<Option<Arc<Node>>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Option<Handle>> = const { RefCell::new(None) };
 }
 
 /// The context of the innermost [`Ctx::run`] or task that is being polled, if any.
-pub(crate) fn current() -> Option<Arc<Node>> {
+pub(crate) fn current() -> Option<Handle> {
     CURRENT.with_borrow(Clone::clone)
 }
 
 /// Makes a node the current one and, when dropped, gives it back and restores the one before, also
 /// when the poll between panics.
 struct Enter<'a> {
-    node: &'a mut Option<Arc<Node>>,
+    node: &'a mut Option<Handle>,
 }
 
 impl<'a> Enter<'a> {
-    fn new(node: &'a mut Option<Arc<Node>>) -> Self {
+    fn new(node: &'a mut Option<Handle>) -> Self {
+        if let Some(node) = node {
+            node.enter();
+        }
         CURRENT.with_borrow_mut(|current| std::mem::swap(current, node));
         Self { node }
     }
@@ -41,51 +45,58 @@ impl<'a> Enter<'a> {
 impl Drop for Enter<'_> {
     fn drop(&mut self) {
         CURRENT.with_borrow_mut(|current| std::mem::swap(current, self.node));
+        if let Some(node) = self.node {
+            node.leave();
+        }
     }
 }
 
-/// What keeps a node from having ended while a future of it exists.
-pub(crate) struct Hold(Arc<Node>);
-
-impl Hold {
-    pub(crate) fn take(node: &Arc<Node>) -> Option<Self> {
-        node.hold().then(|| Self(Arc::clone(node)))
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.0.release();
-    }
-}
-
-/// Waits for one node's cancel or deadline on behalf of one future.
+/// Waits for one node's cancel or deadline on behalf of one future, and keeps the node from having
+/// ended while that future exists.
 struct Wait {
-    node: Arc<Node>,
-    ticket: Option<Ticket>,
+    waiter: Waiter,
     timer: Option<Pin<Box<Sleep>>>,
+    holds: bool,
 }
 
 impl Wait {
-    fn new(node: Arc<Node>) -> Self {
-        Self { node, ticket: None, timer: None }
+    /// For a future that only looks on.
+    fn observing(node: Handle) -> Self {
+        Self { waiter: Waiter::new(node, For::Cancel), timer: None, holds: false }
+    }
+
+    /// For a future that is a part of the node.
+    fn holding(node: &Handle) -> Self {
+        let mut wait = Self::observing(node.clone());
+        wait.holds = node.hold();
+        wait
+    }
+
+    fn node(&self) -> &Handle {
+        self.waiter.node()
+    }
+
+    fn release(&mut self) {
+        if std::mem::take(&mut self.holds) {
+            self.node().release();
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Arc<Reason>> {
-        if let Some(reason) = self.node.reason() {
-            return Poll::Ready(reason);
+        if let Some(reason) = self.node().marked() {
+            return Poll::Ready(Arc::clone(reason));
         }
-        if let Some(at) = self.node.deadline() {
+        if let Some(at) = self.node().deadline() {
             let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
             if timer.as_mut().poll(cx).is_ready() {
-                self.node.expire();
+                self.node().expire();
             }
         }
-        if self.node.wait(For::Cancel, &mut self.ticket, cx.waker()) {
+        if self.waiter.wait(cx.waker()) {
             return Poll::Pending;
         }
-        match self.node.reason() {
-            Some(reason) => Poll::Ready(reason),
+        match self.node().marked() {
+            Some(reason) => Poll::Ready(Arc::clone(reason)),
             None => Poll::Pending, // not reached: `wait` refuses only once there is a reason
         }
     }
@@ -93,9 +104,7 @@ impl Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.node.unwait(For::Cancel, ticket);
-        }
+        self.release();
     }
 }
 
@@ -110,22 +119,16 @@ pin_project! {
     pub struct Run<F> {
         #[pin]
         future: Option<F>,
+        // After the future, so that a dropped `Run` drops its future before it gives its hold back.
         wait: Wait,
         // The same node again, in the shape in which it changes places with the current one.
-        current: Option<Arc<Node>>,
-        // Last, so that a dropped `Run` drops its future before it stops counting.
-        hold: Option<Hold>,
+        current: Option<Handle>,
     }
 }
 
 impl<F> Run<F> {
-    pub(crate) fn new(node: &Arc<Node>, future: F) -> Self {
-        Self {
-            future: Some(future),
-            wait: Wait::new(Arc::clone(node)),
-            current: Some(Arc::clone(node)),
-            hold: Hold::take(node),
-        }
+    pub(crate) fn new(node: &Handle, future: F) -> Self {
+        Self { future: Some(future), wait: Wait::holding(node), current: Some(node.clone()) }
     }
 }
 
@@ -134,7 +137,7 @@ impl<F: Future> Future for Run<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let stop = match (this.wait.node.stop(), this.future.as_mut().as_pin_mut()) {
+        let stop = match (this.wait.node().stop(), this.future.as_mut().as_pin_mut()) {
             (Some(stop), _) => stop,
             (None, None) => return Poll::Pending, // polled after its end
             (None, Some(future)) => {
@@ -143,7 +146,7 @@ impl<F: Future> Future for Run<F> {
                 drop(entered);
                 if let Poll::Ready(output) = polled {
                     this.future.set(None);
-                    *this.hold = None;
+                    this.wait.release();
                     return Poll::Ready(Ok(output));
                 }
                 match this.wait.poll(cx) {
@@ -152,9 +155,12 @@ impl<F: Future> Future for Run<F> {
                 }
             }
         };
-        // The work is gone before anybody can learn that it is.
+        // The work is gone before anybody can learn that it is. Its destructor is a part of it: it
+        // runs in the context, and shows as running if it takes its time.
+        let entered = Enter::new(this.current);
         this.future.set(None);
-        *this.hold = None;
+        drop(entered);
+        this.wait.release();
         Poll::Ready(Err(stop))
     }
 }
@@ -166,19 +172,13 @@ pin_project! {
         #[pin]
         stream: Option<S>,
         wait: Wait,
-        current: Option<Arc<Node>>,
-        hold: Option<Hold>,
+        current: Option<Handle>,
     }
 }
 
 impl<S> Bound<S> {
-    pub(crate) fn new(node: &Arc<Node>, stream: S) -> Self {
-        Self {
-            stream: Some(stream),
-            wait: Wait::new(Arc::clone(node)),
-            current: Some(Arc::clone(node)),
-            hold: Hold::take(node),
-        }
+    pub(crate) fn new(node: &Handle, stream: S) -> Self {
+        Self { stream: Some(stream), wait: Wait::holding(node), current: Some(node.clone()) }
     }
 }
 
@@ -187,7 +187,7 @@ impl<S: Stream> Stream for Bound<S> {
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<S::Item>> {
         let mut this = self.project();
-        if this.wait.node.stop().is_none()
+        if this.wait.node().stop().is_none()
             && let Some(stream) = this.stream.as_mut().as_pin_mut()
         {
             let entered = Enter::new(this.current);
@@ -200,8 +200,10 @@ impl<S: Stream> Stream for Bound<S> {
                 Poll::Pending => {}
             }
         }
+        let entered = Enter::new(this.current);
         this.stream.set(None);
-        *this.hold = None;
+        drop(entered);
+        this.wait.release();
         Poll::Ready(None)
     }
 }
@@ -211,8 +213,8 @@ impl<S: Stream> Stream for Bound<S> {
 pub struct Cancelled(Wait);
 
 impl Cancelled {
-    pub(crate) fn new(node: Arc<Node>) -> Self {
-        Self(Wait::new(node))
+    pub(crate) fn new(node: Handle) -> Self {
+        Self(Wait::observing(node))
     }
 }
 
@@ -227,35 +229,33 @@ impl Future for Cancelled {
 /// Ends when nothing is left below a scope: see [`crate::Scope::join`].
 ///
 /// It borrows the scope: the scope itself is the one hold that does not count, so it must still be there.
+/// Dropping it waits no longer and changes nothing.
 #[must_use = "futures do nothing unless awaited"]
 pub struct Join<'s> {
-    node: Arc<Node>,
-    ticket: Option<Ticket>,
+    waiter: Waiter,
     scope: PhantomData<&'s Scope>,
 }
 
 impl Join<'_> {
     pub(crate) fn new(scope: &Scope) -> Join<'_> {
-        Join { node: Arc::clone(scope.ctx().node()), ticket: None, scope: PhantomData }
+        Join { waiter: Waiter::new(scope.ctx().node().clone(), For::Empty), scope: PhantomData }
     }
 }
 
 impl Future for Join<'_> {
-    type Output = ();
+    type Output = Result<(), JoinInside>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        match this.node.wait(For::Empty, &mut this.ticket, cx.waker()) {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let node = self.waiter.node();
+        // Somebody in the tree who waits for it is a part of what it waits for.
+        if !node.is_empty()
+            && let Some(by) = current().filter(|by| node.contains(by))
+        {
+            return Poll::Ready(Err(JoinInside { scope: node.label().clone(), by: by.label().clone() }));
         }
-    }
-}
-
-impl Drop for Join<'_> {
-    fn drop(&mut self) {
-        if let Some(ticket) = self.ticket {
-            self.node.unwait(For::Empty, ticket);
+        match self.waiter.wait(cx.waker()) {
+            true => Poll::Pending,
+            false => Poll::Ready(Ok(())),
         }
     }
 }
@@ -280,6 +280,6 @@ impl Ctx {
     /// Waits for the cancel of this context (or its deadline) and says why. Only observes: it keeps
     /// nobody from ending.
     pub fn cancelled(&self) -> Cancelled {
-        Cancelled::new(Arc::clone(self.node()))
+        Cancelled::new(self.node().clone())
     }
 }

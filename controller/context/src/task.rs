@@ -5,12 +5,14 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::sync::oneshot;
 
+use crate::counts::Ledger;
+use crate::node::Role;
 use crate::reason::{Kind, Label, Reason, ReasonKind, Stop, TraceId};
+use crate::run::Run;
 use crate::{Ctx, Derive, Scope};
 
 /// A task that runs in the tree. Awaiting it gives its result; dropping it changes nothing: the task
@@ -71,31 +73,72 @@ fn message(payload: &(dyn Any + Send)) -> String {
 }
 
 pin_project! {
-    /// Catches the panics of a future, of its polls and of its destructor alike.
-    struct Caught<F> {
+    /// What a task does: work in a child context that ends with it, its panics caught, those of its
+    /// polls and of its destructors alike. Written out, because an `async fn` keeps a copy of what it
+    /// is given beside what it awaits, and tasks are what there is most of.
+    pub(crate) struct Body<F> {
         #[pin]
-        future: Option<F>,
+        run: Option<Run<F>>,
+        scope: Option<Scope>,
     }
 }
 
-impl<F: Future> Future for Caught<F> {
-    type Output = Result<F::Output, String>;
+impl<F: Future> Body<F> {
+    /// Calls what makes the future: a panic there is one of the task's as well.
+    fn start(scope: Scope, work: impl FnOnce(Ctx) -> F) -> Result<Self, TaskError> {
+        scope.ctx().check()?;
+        match catch_unwind(AssertUnwindSafe(|| work(scope.ctx().clone()))) {
+            Ok(future) => Ok(Self { run: Some(scope.ctx().run(future)), scope: Some(scope) }),
+            Err(panic) => Err(panicked(&scope, message(&*panic))),
+        }
+    }
+}
+
+impl<F: Future> Future for Body<F> {
+    type Output = Result<F::Output, TaskError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let Some(future) = this.future.as_mut().as_pin_mut() else {
+        let Some(run) = this.run.as_mut().as_pin_mut() else {
             return Poll::Pending;
         };
         // A future that panicked is dropped and never polled again: nobody sees it broken.
-        let polled = catch_unwind(AssertUnwindSafe(|| future.poll(cx)));
-        if matches!(polled, Ok(Poll::Pending)) {
-            return Poll::Pending;
-        }
-        let dropped = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
-        Poll::Ready(match (polled, dropped) {
-            (Ok(Poll::Ready(output)), Ok(())) => Ok(output),
-            (Ok(Poll::Pending), _) => return Poll::Pending,
-            (Err(panic), _) | (_, Err(panic)) => Err(message(&*panic)),
+        let polled = match catch_unwind(AssertUnwindSafe(|| run.poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(result)) => Ok(result),
+            Err(panic) => Err(panic),
+        };
+        let dropped = catch_unwind(AssertUnwindSafe(|| this.run.set(None)));
+        let result = match (polled, dropped) {
+            (Ok(result), Ok(())) => result.map_err(TaskError::Stopped),
+            (Err(panic), _) | (_, Err(panic)) => match &*this.scope {
+                Some(scope) => Err(panicked(scope, message(&*panic))),
+                None => return Poll::Pending, // not reached: it goes with the run
+            },
+        };
+        *this.scope = None; // first gone, then known to be gone
+        Poll::Ready(result)
+    }
+}
+
+pin_project! {
+    /// A task in its runtime.
+    struct Spawned<F: Future> {
+        #[pin]
+        body: Body<F>,
+        answer: Option<oneshot::Sender<Result<F::Output, TaskError>>>,
+    }
+}
+
+impl<F: Future> Future for Spawned<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        this.body.poll(cx).map(|result| {
+            if let Some(sender) = this.answer.take() {
+                answer(sender, result);
+            }
         })
     }
 }
@@ -119,7 +162,7 @@ impl Ctx {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn_in(self.child(kind), work)
+        self.derive(kind).spawn(work)
     }
 
     /// [`Ctx::spawn`] with a name within the kind.
@@ -134,20 +177,25 @@ impl Ctx {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn_in(self.child_named(kind, name), work)
+        self.derive(kind).named(name).spawn(work)
     }
 
     /// Runs something that blocks the thread, on tokio's threads for that.
     ///
     /// It is in the tree and is waited for, but only it can end itself: long work asks
-    /// [`Ctx::check`] now and then.
+    /// [`Ctx::check`] now and then, and a tree shows it as `blocking`. If this context ends before a
+    /// thread was free, the work does not start.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
     #[track_caller]
     pub fn spawn_blocking<T: Send + 'static>(
         &self,
         kind: &Kind,
         work: impl FnOnce(&Ctx) -> T + Send + 'static,
     ) -> Task<T> {
-        let scope = self.child(kind);
+        let scope = self.derive(kind).role(Role::Blocking).scope();
         let (sender, task) = channel(&scope);
         if let Err(stop) = scope.ctx().check() {
             answer(sender, Err(stop.into()));
@@ -155,28 +203,16 @@ impl Ctx {
         }
         #[expect(clippy::disallowed_methods, reason = "this is the place that puts it in the tree")]
         let handle = tokio::task::spawn_blocking(move || {
-            let result = catch_unwind(AssertUnwindSafe(|| work(scope.ctx())));
-            let result = result
-                .map_err(|panic| TaskError::Panicked { task: scope.ctx().label().clone(), message: message(&*panic) });
-            drop(scope);
+            let result = match scope.ctx().check() {
+                Err(stop) => Err(stop.into()),
+                Ok(()) => catch_unwind(AssertUnwindSafe(|| work(scope.ctx())))
+                    .map_err(|panic| panicked(&scope, message(&*panic))),
+            };
+            drop(scope); // first gone, then known to be gone
             answer(sender, result);
         });
         drop(handle);
         task
-    }
-
-    /// Starts work that cancels and deadlines from above do not reach, and that has `grace` in
-    /// place of them: for what must be finished or undone in any case.
-    ///
-    /// It is a task of its own, so it also survives the future that started it, and it starts even
-    /// if this context is cancelled already. It stays in the tree: [`Scope::join`] waits for it.
-    #[track_caller]
-    pub fn shield<F>(&self, kind: &Kind, grace: Duration, work: impl FnOnce(Ctx) -> F) -> Task<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        spawn_in(self.derive(kind).timeout(grace).shielded().scope(), work)
     }
 }
 
@@ -192,7 +228,7 @@ impl Derive<'_> {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        spawn_in(self.scope(), work)
+        spawn_in(self.role(Role::Task).scope(), work)
     }
 }
 
@@ -207,27 +243,34 @@ fn answer<T>(sender: oneshot::Sender<Result<T, TaskError>>, result: Result<T, Ta
     drop(sender.send(result));
 }
 
-fn spawn_in<F>(scope: Scope, work: impl FnOnce(Ctx) -> F) -> Task<F::Output>
+/// Records the panic of a task where its parent's line of a tree and the totals show it.
+fn panicked(scope: &Scope, message: String) -> TaskError {
+    let (ctx, node) = (scope.ctx(), scope.ctx().node());
+    node.parent().unwrap_or(node).panicked(format!("{}: {message}", ctx.label()));
+    if let Some(ledger) = ctx.get::<Ledger>() {
+        ledger.panicked(ctx.label().kind());
+    }
+    TaskError::Panicked { task: ctx.label().clone(), message }
+}
+
+pub(crate) fn spawn_in<F>(scope: Scope, work: impl FnOnce(Ctx) -> F) -> Task<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     let (sender, task) = channel(&scope);
-    if let Err(stop) = scope.ctx().check() {
-        answer(sender, Err(stop.into()));
-        return task;
+    match Body::start(scope, work) {
+        Ok(body) => {
+            #[expect(clippy::disallowed_methods, reason = "this is the place that puts it in the tree")]
+            let handle = tokio::spawn(Spawned { body, answer: Some(sender) });
+            drop(handle);
+        }
+        Err(error) => answer(sender, Err(error)),
     }
-    let run = scope.ctx().run(work(scope.ctx().clone()));
-    #[expect(clippy::disallowed_methods, reason = "this is the place that puts it in the tree")]
-    let handle = tokio::spawn(async move {
-        let result = match (Caught { future: Some(run) }).await {
-            Ok(Ok(output)) => Ok(output),
-            Ok(Err(stop)) => Err(TaskError::Stopped(stop)),
-            Err(message) => Err(TaskError::Panicked { task: scope.ctx().label().clone(), message }),
-        };
-        drop(scope); // first gone, then known to be gone
-        answer(sender, result);
-    });
-    drop(handle);
     task
+}
+
+/// What a task does, inside the caller's future.
+pub(crate) async fn in_place<F: Future>(scope: Scope, work: impl FnOnce(Ctx) -> F) -> Result<F::Output, TaskError> {
+    Body::start(scope, work)?.await
 }

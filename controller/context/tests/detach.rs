@@ -52,15 +52,11 @@ fn work(ctx: &Ctx, in_flight: &Arc<AtomicUsize>, undone: &Arc<AtomicUsize>) {
     }
     for _ in 0..20 {
         let undone = Arc::clone(undone);
-        ctx.shield(&UNDO, MINUTE, |shield| {
-            let cancelled = ctx.cancelled();
-            async move {
-                cancelled.await;
-                shield.sleep(Duration::from_millis(100)).await.unwrap();
-                undone.fetch_add(1, Ordering::SeqCst);
-            }
+        ctx.on_cancel(&UNDO, MINUTE, |ctx| async move {
+            ctx.sleep(Duration::from_millis(100)).await.unwrap();
+            undone.fetch_add(1, Ordering::SeqCst);
         })
-        .detach();
+        .keep();
     }
 }
 
@@ -77,6 +73,31 @@ async fn a_busy_cluster_is_gone_when_stop_returns(root: &Scope) {
     assert_eq!(undone.load(Ordering::SeqCst), 20);
     assert!(stopped.after < Duration::from_secs(1), "{stopped:?}");
     assert!(root.ctx().dump().is_empty());
+    assert_eq!(root.ctx().counts().tasks(), 0);
+    let cancelled = root.ctx().totals().cancelled;
+    assert_eq!(cancelled[&(RECONCILE, ReasonKind::Detached)], 1200);
+    assert_eq!(cancelled[&(CALL, ReasonKind::Detached)], 1000);
+}
+
+/// A watcher takes a failure for something to try again; a stream that ends, it takes for the end.
+#[pando_context::test(paused)]
+async fn a_watcher_of_a_detached_cluster_does_not_spin(root: &Scope) {
+    let cluster = root.ctx().child_named(&CLUSTER, "bj-prod");
+    let rounds = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&rounds);
+    let source = futures::stream::repeat(()).then(move |()| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        tokio::time::sleep(Duration::from_secs(1)) // the error of a connection, and the back-off after it
+    });
+    let events = cluster.ctx().bind(source);
+    // The one who reads lives outside of the cluster.
+    let reader = root.ctx().spawn(&WATCH, |_| events.count());
+    root.ctx().sleep(Duration::from_millis(10_500)).await.unwrap();
+    cluster.stop(ReasonKind::Detached, MINUTE).await.unwrap();
+    let before = rounds.load(Ordering::SeqCst);
+    assert_eq!(reader.await.unwrap(), 10);
+    root.ctx().sleep(60 * MINUTE).await.unwrap();
+    assert_eq!(rounds.load(Ordering::SeqCst), before);
 }
 
 #[pando_context::test(paused)]

@@ -197,7 +197,7 @@ async fn a_bound_stream_ends_with_its_context(root: &Scope) {
     assert!(futures::poll!(stream.next()).is_pending());
     cluster.cancel(ReasonKind::Detached);
     assert_eq!(stream.next().await, None);
-    cluster.join().await;
+    cluster.join().await.unwrap();
 }
 
 #[pando_context::test]
@@ -226,7 +226,12 @@ async fn stop_waits_for_slow_destructors(root: &Scope) {
 async fn stop_names_what_still_runs(root: &Scope) {
     let cluster = root.ctx().child_named(&CLUSTER, "bj-prod");
     let (release, released) = std::sync::mpsc::channel::<()>();
-    let stuck = cluster.ctx().spawn_blocking(&CALL, move |_| released.recv().is_ok());
+    let (started, has_started) = std::sync::mpsc::channel();
+    let stuck = cluster.ctx().spawn_blocking(&CALL, move |_| {
+        started.send(()).unwrap();
+        released.recv().is_ok()
+    });
+    has_started.recv().unwrap();
 
     let grace = Duration::from_millis(20);
     let left = cluster.stop(Reason::detached("test"), grace).await.unwrap_err();
@@ -295,7 +300,7 @@ async fn a_task_ends_what_it_spawned(root: &Scope) {
         below.detach();
     });
     task.await.unwrap();
-    root.join().await;
+    root.join().await.unwrap();
     assert!(dropped.load(Ordering::SeqCst));
 }
 
@@ -370,7 +375,7 @@ async fn several_joiners_each_hear_of_the_end(root: &Scope) {
         assert!(first.is_pending() && futures::poll!(&mut two).is_pending());
         work.await.unwrap();
         drop(one); // must not take the other's place in the list
-        two.await;
+        two.await.unwrap();
     }
 }
 
@@ -454,23 +459,6 @@ fn a_hundred_thousand_children_are_cancelled_and_leave_no_memory_in_the_list() {
     assert!(children.iter().all(|child| child.ctx().is_cancelled()));
     children.clear();
     assert!(root.ctx().dump().is_empty());
-}
-
-#[test]
-fn a_printed_tree_leaves_out_what_looks_alike() {
-    let root = Scope::root("root");
-    let cluster = root.ctx().child_named(&CLUSTER, "bj-prod");
-    let calls = Vec::from_iter((0..1000).map(|_| cluster.ctx().child(&CALL)));
-    let below = calls[999].ctx().child(&CALL);
-    let other = root.ctx().child_named(&CLUSTER, "sh-prod");
-    let tree = root.ctx().dump();
-    assert_eq!(tree.len(), 1004);
-    let text = tree.to_string();
-    let lines = Vec::from_iter(text.lines());
-    assert_eq!(lines.len(), 1 + 1 + 100 + 1 + 1);
-    assert_eq!(lines[102], "    … and 900 more call");
-    assert!(lines[103].starts_with("  cluster/sh-prod"));
-    drop((below, other));
 }
 
 #[test]

@@ -15,8 +15,8 @@ fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream, Erro
     let mut options = quote!(::pando_context::testing::Options::default());
     let words = syn::parse::Parser::parse2(Punctuated::<Ident, Token![,]>::parse_terminated, arguments)?;
     for word in &words {
-        if word != "paused" && word != "foreign_tasks" {
-            return Err(Error::new_spanned(word, "expected `paused` or `foreign_tasks`"));
+        if word != "paused" && word != "foreign_tasks" && word != "sockets" {
+            return Err(Error::new_spanned(word, "expected `paused`, `foreign_tasks` or `sockets`"));
         }
         options.extend(quote!(.#word()));
     }

@@ -13,12 +13,15 @@ use super::tree;
 const SOURCE: &str = "ARCHITECTURE.md, Packages";
 
 /// Package, and the packages of ours that it may depend on.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("pando-api", &[]),
     ("pando-core", &["pando-api"]),
     ("pando-context", &["pando-context-macros"]),
+    ("pando-context-bench", &["pando-context"]),
     ("pando-context-macros", &[]),
-    ("pando-runtime", &["pando-api", "pando-context"]),
+    // Itself: its tests are of all its features.
+    ("pando-context-middleware", &["pando-context", "pando-context-middleware"]),
+    ("pando-runtime", &["pando-api", "pando-context", "pando-context-middleware"]),
     ("pando-member", &["pando-api", "pando-context", "pando-runtime"]),
     ("pando-reconcilers", &["pando-api", "pando-context", "pando-core", "pando-member", "pando-runtime"]),
     ("pando", &["pando-api", "pando-context", "pando-core", "pando-member", "pando-reconcilers", "pando-runtime"]),
@@ -42,11 +45,14 @@ const EDGES: [(&str, &[&str]); 11] = [
 const FOR_TESTS: [&str; 3] = ["pando-context", "pando-context-macros", "pando-testkit"];
 
 /// Package, and what must not be anywhere in its normal tree.
-const PURE: [(&str, &[&str]); 3] = [
+const PURE: [(&str, &[&str]); 4] = [
     ("pando-api", NO_IO),
     ("pando-core", NO_IO),
-    ("pando-context", &["kube", "kube-client", "kube-core", "k8s-openapi", "pando-api", "pando-core"]),
+    ("pando-context", NO_KUBERNETES),
+    ("pando-context-middleware", NO_KUBERNETES),
 ];
+
+const NO_KUBERNETES: &[&str] = &["kube", "kube-client", "kube-core", "k8s-openapi", "pando-api", "pando-core"];
 
 const NO_IO: &[&str] = &["tokio", "hyper", "tower", "kube-client", "kube-runtime", "rand", "uuid"];
 

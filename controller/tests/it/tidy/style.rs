@@ -98,14 +98,37 @@ fn nothing_unfinished_is_committed() {
     );
 }
 
+/// Packages in which tasks are made, or that are no part of the product.
+const OUTSIDE_THE_TREE: [&str; 3] = ["controller/context", "controller/testkit", "e2e"];
+
+#[test]
+fn unsafe_code_is_in_one_module() {
+    const ONE: &str = "controller/context/src/node/intrusive.rs";
+    let others = source::all().into_iter().filter(|source| !source.file.ends_with(ONE));
+    let broken: Vec<String> = others
+        .flat_map(|source| {
+            let all = source::blank(&source.text);
+            let found: Vec<usize> = words(&all, "unsafe").chain(words(&all, "unsafe_code")).collect();
+            // Where the module is declared, the lint is lifted for it.
+            let lifted = usize::from(source.file.ends_with("controller/context/src/node.rs"));
+            found.into_iter().skip(lifted).map(move |at| source.place(at)).collect::<Vec<_>>()
+        })
+        .collect();
+    hold(
+        &format!("`unsafe` is in one module, {ONE}, which has models and runs under AddressSanitizer"),
+        "CONTRIBUTING.md, House rules",
+        "do without; the lint is not to be lifted anywhere else",
+        &broken,
+    );
+}
+
 #[test]
 fn every_task_has_a_parent() {
     let free = ["tokio::spawn", "tokio::task::spawn", "thread::spawn", "tokio::time::sleep", "tokio::time::timeout"];
     let mut broken = Vec::new();
     let sources = source::all();
-    let outside =
-        sources.iter().filter(|source| !source.is_in("controller/context") && !source.is_in("controller/testkit"));
-    for source in outside.filter(|source| !source.is_in("e2e") && !source.is_test()) {
+    let inside = sources.iter().filter(|source| !OUTSIDE_THE_TREE.iter().any(|folder| source.is_in(folder)));
+    for source in inside.filter(|source| !source.is_test()) {
         for call in free {
             let found = words(&source.code, call).map(|at| format!("{}: {call}", source.place(at)));
             broken.extend(found);
@@ -115,6 +138,56 @@ fn every_task_has_a_parent() {
         "tasks and waits belong to the context tree",
         "ARCHITECTURE.md, The context tree",
         "use `Ctx::spawn`, `Ctx::sleep`, `Ctx::timeout`",
+        &broken,
+    );
+}
+
+#[test]
+fn nobody_is_excused_from_the_context_tree() {
+    // Written apart, so that this file obeys its own rule.
+    let lint = ["clippy::disallowed", "_methods"].concat();
+    let mut broken = Vec::new();
+    for source in source::all() {
+        let excused = ["controller/context", "e2e"].iter().any(|folder| source.is_in(folder));
+        // Threads against a lock have no context; they end with the test that starts them.
+        let threads = source.is_test() && source.text.contains("thread::scope");
+        if excused || threads {
+            continue;
+        }
+        let lines = blank_comments(&source.text);
+        let found = lines.iter().enumerate().filter(|(_, line)| line.contains(&lint));
+        broken.extend(found.map(|(at, _)| format!("{}:{}", source.file.display(), at + 1)));
+    }
+    hold(
+        "what clippy.toml forbids is forbidden to everyone but the context tree itself and the test rig",
+        "clippy.toml",
+        "use the replacement that the lint names; where there is none, add one to pando-context",
+        &broken,
+    );
+}
+
+/// The lines without what follows `//`.
+fn blank_comments(text: &str) -> Vec<&str> {
+    text.lines().map(|line| line.split("//").next().unwrap_or_default()).collect()
+}
+
+#[test]
+fn every_async_test_has_a_root_and_leaves_nothing() {
+    let mut broken = Vec::new();
+    for source in source::all().iter().filter(|source| !source.is_in("e2e")) {
+        let code = source::blank(&source.text);
+        // What spawns past the tree on purpose is a test of the attribute itself.
+        let escapes =
+            if source.is_in("controller/context") { &["tokio::test"][..] } else { &["tokio::test", "foreign_tasks"] };
+        for (number, line) in code.lines().enumerate() {
+            let found = escapes.iter().filter(|word| words(line, word).next().is_some());
+            broken.extend(found.map(|word| format!("{}:{}: {word}", source.file.display(), number + 1)));
+        }
+    }
+    hold(
+        "a test that leaves a context, a task or a socket behind fails",
+        "ARCHITECTURE.md, The context tree",
+        "use `#[pando_context::test]`, with `paused` for virtual time; keep clients in the tree (`pando_runtime::client`)",
         &broken,
     );
 }
