@@ -67,7 +67,9 @@ pub const ADOPTED: &str = "pando.io/adopted";
 pub const TOKEN_EXPIRES: &str = "pando.io/token-expires";
 /// On a credential secret of a member: when its token was issued, RFC 3339.
 pub const TOKEN_ISSUED: &str = "pando.io/token-issued";
-/// On a Cluster: how long its removal may take, a duration such as `10m`.
+/// On a Cluster: how long after its deletion it shall be gone, a duration such as `10m`. When it is not, its condition
+/// Detaching says so and what keeps it; nothing is given up.
 pub const DETACH_DEADLINE: &str = "pando.io/detach-deadline";
-/// On a Cluster: `"true"` removes it even when the member cannot be cleaned up.
+/// On a Cluster: the name of who wants it gone even where the member cannot be cleaned up (`true` for nobody in
+/// particular). What stays in the member is listed in the ConfigMap `detached-<cluster>`.
 pub const DETACH_FORCE: &str = "pando.io/detach-force";

@@ -124,8 +124,19 @@ pub const SERVICE_DOMAIN_NAME_RESOLUTION_READY: &str = "ServiceDomainNameResolut
 pub const CONNECTED: &str = "Connected";
 /// [`CONNECTED`] is false.
 pub const LINK_LOST: &str = "LinkLost";
-/// Cluster, ours: the cluster is being removed; the message says what is still there.
+/// Cluster, ours: the cluster is being removed; the message says what is still there and what keeps it. True as long as it
+/// takes.
 pub const DETACHING: &str = "Detaching";
+/// Reason of [`DETACHING`]: it goes on by itself.
+pub const DETACH_IN_PROGRESS: &str = "InProgress";
+/// Reason of [`DETACHING`]: something keeps it that does not pass by itself; the message names it.
+pub const DETACH_BLOCKED: &str = "Blocked";
+/// Reason of [`DETACHING`]: the member cannot be reached; it is waited for.
+pub const DETACH_MEMBER_UNREACHABLE: &str = "MemberUnreachable";
+/// Reason of [`DETACHING`]: the deadline that somebody set has passed. Nothing is given up for that.
+pub const DETACH_DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+/// Reason of [`DETACHING`]: somebody wants it gone at the price of leaving objects in the member; the message says who.
+pub const DETACH_FORCED: &str = "Forced";
 
 /// `status` of a condition that holds.
 pub const TRUE: &str = "True";

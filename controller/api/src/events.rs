@@ -8,6 +8,10 @@ pub const CREATE_EXECUTION_SPACE_SUCCEED: &str = "CreateExecutionSpaceSucceed";
 pub const REMOVE_EXECUTION_SPACE_FAILED: &str = "RemoveExecutionSpaceFailed";
 /// Cluster: its execution namespace was removed.
 pub const REMOVE_EXECUTION_SPACE_SUCCEED: &str = "RemoveExecutionSpaceSucceed";
+/// Ours, Cluster: it leaves, and something keeps it longer than somebody wanted; the message names it.
+pub const DETACH_BLOCKED: &str = "DetachBlocked";
+/// Ours, Cluster: it leaves by force, and objects stay in the member; the message names them.
+pub const DETACH_FORCED: &str = "DetachForced";
 /// Cluster: its taints could not be changed.
 pub const TAINT_CLUSTER_FAILED: &str = "TaintClusterFailed";
 /// Cluster: its taints were changed.

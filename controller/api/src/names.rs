@@ -77,6 +77,12 @@ impl ClusterName {
         (input.len() > CLUSTER_NAME_MAX).then_some(NameProblem::TooLong(input.len()))
     }
 
+    /// The ConfigMap in [`KARMADA_CLUSTER`] that says what a forced detach left in the member. Ours.
+    #[must_use]
+    pub fn left_behind(&self) -> String {
+        format!("detached-{self}")
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -324,6 +324,7 @@ impl Agent {
 
     /// Looks how the watches are doing. Where a kind cannot be followed any more, or can be again, its Works say so.
     pub(crate) fn look_around(&self) {
+        self.memory.sweep();
         let watches = if self.entry.is_connected() { self.watches.health() } else { Vec::new() };
         let news = self.sights.look(&watches);
         if news.is_empty() {

@@ -20,14 +20,14 @@ use pando_core::policy_match::Skipped;
 use pando_runtime::clock::Clock;
 use pando_runtime::events::Recorder;
 use pando_runtime::queue::Queue;
-use pando_runtime::store::{Key, Store, Values};
+use pando_runtime::store::{Key, Packer, Role, Store, Values};
 
 use crate::binding_status::Reports;
 use crate::bindings::Bindings;
 use crate::detector::Orphans;
 use crate::hub::Hub;
 use crate::reach::{indexed_overrides, indexed_policies};
-use crate::template::{Contents, TemplateKey, Templates};
+use crate::template::{TemplateKey, Templates};
 
 /// One in-memory copy of every hub kind that decides anything.
 #[derive(Clone)]
@@ -80,6 +80,14 @@ fn bindings_of(work: &Work, values: &mut Values) {
     }
 }
 
+/// The Works, packed beside the templates that `packer` packs, too: those of one binding differ in little.
+fn works(packer: &Packer) -> Store<Work> {
+    // The Work of a namespace belongs to no binding; its name is the same in every cluster.
+    let family = |work: &Work| binding_of(&work.metadata).or_else(|| work.metadata.name.as_deref().map(Key::cluster));
+    let store = Store::packed(ApiResource::erase::<Work>(&()), packer, Role::Lead, family);
+    store.with_index(WORKS_BY_BINDING, bindings_of)
+}
+
 /// The labels with which a Work names its binding, one for each scope.
 const BINDING_IDS: [&str; 2] = [Binding::permanent_id_label(true), Binding::permanent_id_label(false)];
 
@@ -88,14 +96,14 @@ impl Stores {
     #[must_use]
     pub fn new(templates: Templates) -> Self {
         Self {
-            templates,
             policies: indexed_policies(Store::new(ApiResource::erase::<PropagationPolicy>(&()))),
             cluster_policies: indexed_policies(Store::new(ApiResource::erase::<ClusterPropagationPolicy>(&()))),
             overrides: indexed_overrides(Store::new(ApiResource::erase::<OverridePolicy>(&()))),
             cluster_overrides: indexed_overrides(Store::new(ApiResource::erase::<ClusterOverridePolicy>(&()))),
-            bindings: Bindings::new(),
-            works: Store::new(ApiResource::erase::<Work>(&())).with_index(WORKS_BY_BINDING, bindings_of),
+            bindings: Bindings::packed_with(templates.packer()),
+            works: works(templates.packer()),
             clusters: Store::new(ApiResource::erase::<Cluster>(&())),
+            templates,
         }
     }
 
@@ -215,8 +223,6 @@ pub struct Env {
     pub skipped: Arc<Skipped>,
     /// What is turned on.
     pub gates: Gates,
-    /// Tells edits of templates from everything else.
-    pub contents: Contents,
     /// Bindings whose template is gone.
     pub orphans: Orphans,
 }

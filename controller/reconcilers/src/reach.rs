@@ -146,6 +146,11 @@ pub fn overrides_for<O: Overriding>(
     store.complete_by_index(OVERRIDES_BY_KIND, &[&kind_value(api_version, kind), ANY_KIND], namespace)
 }
 
+/// Whether a template of the store has this label.
+pub(crate) fn is_labelled(store: &Store<Template>, label: &str) -> bool {
+    store.count(TEMPLATES_BY_LABEL, Lookup::Prefix(&format!("{label}="))) > 0
+}
+
 fn labels_of(template: &Template, values: &mut Values) {
     if let Some(labels) = &template.meta.labels {
         label_values(labels, |parts| values.add_joined(parts));
@@ -172,9 +177,14 @@ pub fn reached(templates: &Templates, reaches: &BTreeSet<Reach>) -> Vec<Arc<Temp
         };
         found.extend(kinds.iter().flat_map(|followed| in_store(followed, reach)));
     }
-    found.sort_unstable_by_key(Arc::as_ptr);
-    found.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    found.sort_unstable_by(|one, other| place(one).cmp(&place(other)));
+    found.dedup_by(|one, other| place(one) == place(other));
     found
+}
+
+/// What tells one template from all others.
+fn place(template: &Template) -> impl Ord + '_ {
+    (&template.api_version, &template.kind, &template.meta.namespace, &template.meta.name)
 }
 
 fn in_store(Followed { kind, store }: &Followed, reach: &Reach) -> Vec<Arc<Template>> {

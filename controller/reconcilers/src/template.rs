@@ -1,8 +1,10 @@
 //! Templates: the users' objects on the hub, as the stores keep them.
 //!
 //! A template is kept pruned and as bytes, once: what may travel (`content`), the status that is there now, and the
-//! metadata. It is parsed where a decision needs it and dropped again; a parsed object costs eight times its bytes.
+//! metadata. It is parsed where a decision needs it and dropped again; a parsed object costs eight times its bytes. Its
+//! store keeps it [packed](Store::packed), as the root of what its binding and its Works are packed against.
 
+mod contents;
 #[cfg(test)]
 mod tests;
 
@@ -16,12 +18,13 @@ use pando_api::names::binding_name;
 use pando_api::raw::EmbeddedObject;
 use pando_api::work::ObjectReference;
 use pando_core::manifest::{self, InvalidManifest, Manifest};
-use pando_core::policy_match::{Cause, Marks};
-use pando_runtime::store::{Change, Key, Read, Record, Store, decode_error};
-use serde::Deserialize;
+use pando_core::policy_match::Marks;
+use pando_runtime::store::{Change, Key, Packer, Read, Record, Role, Store, decode_error};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+pub use self::contents::Contents;
 use crate::reach::indexed_templates;
 
 /// A kind as the hub serves it.
@@ -85,8 +88,9 @@ impl fmt::Display for TemplateKey {
     }
 }
 
-/// A template as its store keeps it.
-#[derive(Debug)]
+/// A template as its store keeps it. It is written and read as such only to be packed: what an API server says is
+/// [decoded](Record::decode).
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub struct Template {
     /// `apps/v1`, or `v1` for the core group.
     pub api_version: String,
@@ -95,6 +99,7 @@ pub struct Template {
     /// Metadata without managedFields, and without kubectl's copy of the whole object.
     pub meta: ObjectMeta,
     /// The object as it may travel (see [`Manifest`]), in canonical bytes.
+    #[serde(with = "verbatim")]
     pub content: Arc<[u8]>,
     /// Hash of `content`: two templates with the same hash need the same Works.
     pub content_hash: String,
@@ -183,6 +188,24 @@ impl Record for Template {
     }
 }
 
+/// JSON text as a part of other JSON text, byte for byte.
+mod verbatim {
+    use std::sync::Arc;
+
+    use serde::de::{Deserialize as _, Deserializer};
+    use serde::ser::{Error as _, Serialize as _, Serializer};
+    use serde_json::value::RawValue;
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<[u8]>, serializer: S) -> Result<S::Ok, S::Error> {
+        let raw: &RawValue = serde_json::from_slice(text).map_err(S::Error::custom)?;
+        raw.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[u8]>, D::Error> {
+        Ok(Box::<RawValue>::deserialize(deserializer)?.get().as_bytes().into())
+    }
+}
+
 /// A kind that is followed, and the store that its watch fills. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Followed {
@@ -206,6 +229,8 @@ pub struct Templates {
 struct Shared {
     kinds: RwLock<BTreeMap<String, Vec<Followed>>>,
     subscribers: Mutex<Vec<Subscriber>>,
+    packer: Packer,
+    contents: Contents,
 }
 
 type Subscriber = Arc<dyn Fn(&TemplateKind, &Change<Template>) + Send + Sync>;
@@ -221,7 +246,9 @@ impl Templates {
     /// that was followed before is replaced.
     #[must_use]
     pub fn follow(&self, kind: TemplateKind) -> Followed {
-        let followed = Followed { store: indexed_templates(Store::new(kind.resource.clone())), kind: Arc::new(kind) };
+        let family = |template: &Template| Some(template.binding_key());
+        let store = Store::packed(kind.resource.clone(), &self.shared.packer, Role::Root, family);
+        let followed = Followed { store: indexed_templates(store), kind: Arc::new(kind) };
         // One lock over both: a subscriber that comes at this moment gets the new kind exactly once.
         let subscribers = self.subscribers();
         for subscriber in subscribers.iter() {
@@ -235,8 +262,22 @@ impl Templates {
         followed
     }
 
-    /// Stops to follow a kind: from now on its objects are unreadable. Its watch is the caller's to end.
+    /// What packs the templates, and whatever is made from them.
+    #[must_use]
+    pub fn packer(&self) -> &Packer {
+        &self.shared.packer
+    }
+
+    /// What of the templates was carried out.
+    #[must_use]
+    pub fn contents(&self) -> &Contents {
+        &self.shared.contents
+    }
+
+    /// Stops to follow a kind: from now on its objects are unreadable, and nothing is remembered of them. Its watch is the
+    /// caller's to end.
     pub fn forget(&self, api_version: &str, kind: &str) {
+        self.shared.contents.forget_kind(api_version, kind);
         let mut kinds = self.shared.kinds.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(versions) = kinds.get_mut(kind) {
             versions.retain(|known| known.kind.resource.api_version != api_version);
@@ -314,28 +355,4 @@ fn authored(mut manifest: Manifest) -> Option<Manifest> {
         manifest.remove_annotation(annotation);
     }
     Some(manifest)
-}
-
-/// The content of each template when it was last carried out, to tell an edit from everything else. A template that was
-/// not seen before counts as edited, as in Karmada.
-#[derive(Clone, Default)]
-pub struct Contents(Arc<Mutex<BTreeMap<TemplateKey, String>>>);
-
-impl Contents {
-    /// Whether the template changed since it was last carried out.
-    #[must_use]
-    pub fn cause(&self, key: &TemplateKey, hash: &str) -> Cause {
-        let contents = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if contents.get(key).is_some_and(|before| before == hash) { Cause::Federation } else { Cause::Template }
-    }
-
-    /// Remembers what was carried out.
-    pub fn carried_out(&self, key: TemplateKey, hash: String) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, hash);
-    }
-
-    /// Forgets a template that is gone.
-    pub fn forget(&self, key: &TemplateKey) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
-    }
 }

@@ -3,32 +3,41 @@
 //! One watch feeds it ([`watch`](crate::watch)), and every reply to a write of ours is put in at
 //! once ([`Store::written`]), so that the next stage starts without waiting for the echo. The races
 //! between the two are settled in [`table`]. The store adds the lock, the order of callbacks, and
-//! indexes.
+//! indexes; and where there are many objects, it keeps them [packed](Store::packed) and reads them for whoever asks.
 
+mod delivery;
+mod held;
 mod index;
 mod key;
+mod packed;
 mod record;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::discovery::ApiResource;
 use pando_context::{Ctx, Stop};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 
+use self::delivery::{Outbox, Subscriber};
+use self::held::{Held, Packing};
 use self::index::Indexes;
 pub use self::index::{Lookup, Values};
 pub use self::key::{InvalidRevision, Key, Revision, Uid};
+pub use self::packed::{Packer, Role};
 pub use self::record::{Record, decode_error};
-pub use self::table::{Change, Fault, Pending, Verdict};
-use self::table::{Look, Observed, Outcome, Table};
+pub use self::table::{Fault, Pending, Verdict};
+use self::table::{Look, Table};
 use crate::watch::Health;
+
+/// A change of what a store shows under one key. `old` and `new` may be different incarnations (uids) of the name.
+pub type Change<T> = table::Change<Arc<T>>;
 
 /// The objects of one kind. Cheap to clone; all clones are the same store.
 pub struct Store<T> {
@@ -69,6 +78,8 @@ pub struct Counts {
 
 struct Shared<T> {
     resource: ApiResource,
+    /// How objects are packed; `None` in a store that holds them as they are.
+    packing: Option<Packing<T>>,
     state: RwLock<State<T>>,
     outbox: Mutex<Outbox<T>>,
     subscribers: RwLock<Vec<Subscriber<T>>>,
@@ -79,31 +90,22 @@ struct Shared<T> {
     rewinds: AtomicU64,
 }
 
-type Subscriber<T> = Arc<dyn Fn(&Change<T>) + Send + Sync>;
-
 struct State<T> {
-    table: Table<T>,
+    table: Table<Held<T>>,
     indexes: Indexes<T>,
 }
 
 impl<T> State<T> {
-    fn list(&self, namespace: Option<&str>) -> Vec<Arc<T>> {
+    fn list(&self, namespace: Option<&str>) -> Vec<Held<T>> {
         match namespace {
-            Some(namespace) => self.table.namespace(namespace).map(|(_, value)| Arc::clone(value)).collect(),
-            None => self.table.iter().map(|(_, value)| Arc::clone(value)).collect(),
+            Some(namespace) => self.table.namespace(namespace).map(|(_, held)| held.clone()).collect(),
+            None => self.table.iter().map(|(_, held)| held.clone()).collect(),
         }
     }
 
-    fn values(&self, keys: Vec<&Key>) -> Vec<Arc<T>> {
+    fn held(&self, keys: Vec<&Key>) -> Vec<Held<T>> {
         keys.into_iter().filter_map(|key| self.table.get(key).cloned()).collect()
     }
-}
-
-/// Changes on their way to the subscribers: one task at a time delivers, so that every subscriber
-/// sees the changes in the order of the table.
-struct Outbox<T> {
-    queue: VecDeque<Change<T>>,
-    delivering: bool,
 }
 
 impl<T> Clone for Store<T> {
@@ -131,19 +133,29 @@ impl<T> Store<T> {
     fn write_state(&self) -> RwLockWriteGuard<'_, State<T>> {
         self.shared.state.write().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn outbox(&self) -> MutexGuard<'_, Outbox<T>> {
-        self.shared.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl<T: Record> Store<T> {
-    /// An empty store for the objects of `resource`.
+    /// An empty store for the objects of `resource`, held as they are.
     pub fn new(resource: ApiResource) -> Self {
+        Self::with(resource, None)
+    }
+
+    /// An empty store for the objects of `resource`, of which there may be very many: they are held packed, beside the
+    /// others of their `family`, and read anew for whoever asks. A reader pays some ten microseconds for each object.
+    pub fn packed(resource: ApiResource, packer: &Packer, role: Role, family: fn(&T) -> Option<Key>) -> Self
+    where
+        T: Serialize + DeserializeOwned + PartialEq,
+    {
+        Self::with(resource, Some(Packing::new(packer, role, family)))
+    }
+
+    fn with(resource: ApiResource, packing: Option<Packing<T>>) -> Self {
         let shared = Shared {
             resource,
+            packing,
             state: RwLock::new(State { table: Table::new(), indexes: Indexes::default() }),
-            outbox: Mutex::new(Outbox { queue: VecDeque::new(), delivering: false }),
+            outbox: Mutex::new(Outbox::new()),
             subscribers: RwLock::new(Vec::new()),
             synced: watch::Sender::new(false),
             health: Mutex::new(Health::default()),
@@ -161,7 +173,7 @@ impl<T: Record> Store<T> {
         {
             let mut state = self.write_state();
             let State { table, indexes } = &mut *state;
-            indexes.add(name, values, table.iter());
+            indexes.add(name, values, table.iter().filter_map(|(key, held)| Some((key, self.show(held)?))));
         }
         self
     }
@@ -175,31 +187,56 @@ impl<T: Record> Store<T> {
     /// and for an object that was never readable: where absence decides something, use
     /// [`Store::read`].
     pub fn get(&self, key: &Key) -> Option<Arc<T>> {
-        self.read_state().table.get(key).cloned()
+        let held = self.read_state().table.get(key).cloned();
+        self.show(&held?)
     }
 
     /// What is known under `key`, with doubt told from absence.
     pub fn read(&self, key: &Key) -> Read<T> {
-        let state = self.read_state();
-        match state.table.look(key) {
-            Look::Found(value) => Read::Found(Arc::clone(value)),
-            Look::Unreadable(fault) => Read::Unreadable(fault.to_string()),
-            Look::Absent if state.table.is_synced() => Read::Absent,
-            Look::Absent => {
-                Read::Unreadable(format!("{} {key}: the first list is not complete yet", self.shared.resource.kind))
+        let held = {
+            let state = self.read_state();
+            match state.table.look(key) {
+                Look::Found(held) => held.clone(),
+                Look::Unreadable(fault) => return Read::Unreadable(fault.to_string()),
+                Look::Absent if state.table.is_synced() => return Read::Absent,
+                Look::Absent => {
+                    let kind = &self.shared.resource.kind;
+                    return Read::Unreadable(format!("{kind} {key}: the first list is not complete yet"));
+                }
             }
-        }
+        };
+        self.show(&held).map_or_else(|| Read::Unreadable(self.illegible(key)), Read::Found)
     }
 
-    /// All objects of a namespace, or all (`None`), in key order.
+    /// All objects of a namespace, or all (`None`), in key order. For a walk over very many see [`Store::visit`].
     pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<T>> {
-        self.read_state().list(namespace)
+        let held = self.read_state().list(namespace);
+        self.show_all(&held)
+    }
+
+    /// Shows all objects of a namespace, or all (`None`), in key order and one after the other: no more than one of them is
+    /// in memory as a whole on behalf of this call. They are those of one moment.
+    ///
+    /// # Errors
+    ///
+    /// An object is there and cannot be read; the others have been shown.
+    pub fn visit(&self, namespace: Option<&str>, mut visitor: impl FnMut(&T)) -> Result<(), Unreadable> {
+        let held = self.read_state().list(namespace);
+        let mut all = Ok(());
+        for held in &held {
+            match self.show(held) {
+                Some(object) => visitor(&object),
+                None => all = Err(Unreadable(self.illegible("an object"))),
+            }
+        }
+        all
     }
 
     /// The objects of one name in all namespaces, in key order. Costs a look-up for each namespace that holds an object of
     /// this kind, not one for each object.
     pub fn named(&self, name: &str) -> Vec<Arc<T>> {
-        self.read_state().table.named(name).cloned().collect()
+        let held: Vec<_> = self.read_state().table.named(name).cloned().collect();
+        self.show_all(&held)
     }
 
     /// All objects of a namespace, or all (`None`), for decisions that take a missing one as gone.
@@ -208,9 +245,12 @@ impl<T: Record> Store<T> {
     ///
     /// The first list is not complete, or an object of the namespace exists and cannot be read.
     pub fn complete(&self, namespace: Option<&str>) -> Result<Vec<Arc<T>>, Unreadable> {
-        let state = self.read_state();
-        self.readable(&state, namespace)?;
-        Ok(state.list(namespace))
+        let held = {
+            let state = self.read_state();
+            self.readable(&state, namespace)?;
+            state.list(namespace)
+        };
+        self.show_every(&held)
     }
 
     /// Whether [`Store::complete`] would answer, without making the list.
@@ -230,6 +270,12 @@ impl<T: Record> Store<T> {
         }
     }
 
+    /// This key, in the copy that the store has, if it has one: for who keeps keys of many objects, so that their text is
+    /// in memory once.
+    pub fn own(&self, key: Key) -> Key {
+        self.read_state().table.own(&key).cloned().unwrap_or(key)
+    }
+
     /// The keys of all objects, in order.
     pub fn keys(&self) -> Vec<Key> {
         self.read_state().table.iter().map(|(key, _)| key.clone()).collect()
@@ -244,8 +290,11 @@ impl<T: Record> Store<T> {
     /// What an index finds in a namespace, or everywhere (`None`), in key order. An index that was never added finds
     /// nothing. Costs what it finds, whatever else the store holds.
     pub fn find(&self, name: &str, lookup: Lookup<'_>, namespace: Option<&str>) -> Vec<Arc<T>> {
-        let state = self.read_state();
-        state.values(state.indexes.keys(name, lookup, namespace).unwrap_or_default())
+        let held = {
+            let state = self.read_state();
+            state.held(state.indexes.keys(name, lookup, namespace).unwrap_or_default())
+        };
+        self.show_all(&held)
     }
 
     /// How many objects [`Store::find`] would find in all namespaces, for choosing between look-ups. An object that has
@@ -267,16 +316,24 @@ impl<T: Record> Store<T> {
         values: &[&str],
         namespace: Option<&str>,
     ) -> Result<Vec<Arc<T>>, Unreadable> {
-        let state = self.read_state();
-        self.readable(&state, namespace)?;
-        let missing = || Unreadable(format!("{}: there is no index {name:?}", self.shared.resource.kind));
-        let mut keys = Vec::new();
-        for value in values {
-            keys.extend(state.indexes.keys(name, Lookup::Value(value), namespace).ok_or_else(missing)?);
-        }
-        keys.sort_unstable();
-        keys.dedup();
-        Ok(state.values(keys))
+        let held = {
+            let state = self.read_state();
+            self.readable(&state, namespace)?;
+            let missing = || Unreadable(format!("{}: there is no index {name:?}", self.shared.resource.kind));
+            let mut keys = Vec::new();
+            for value in values {
+                keys.extend(state.indexes.keys(name, Lookup::Value(value), namespace).ok_or_else(missing)?);
+            }
+            keys.sort_unstable();
+            keys.dedup();
+            state.held(keys)
+        };
+        self.show_every(&held)
+    }
+
+    /// The values that objects have in an index, in order and each once. An index that was never added has none.
+    pub fn index_values(&self, name: &str) -> Vec<Box<str>> {
+        self.read_state().indexes.values(name)
     }
 
     /// How many objects are shown.
@@ -326,166 +383,37 @@ impl<T: Record> Store<T> {
         self.shared.subscribers.write().unwrap_or_else(PoisonError::into_inner).push(Arc::new(subscriber));
     }
 
-    /// Puts in the object that a write of ours was answered with.
-    ///
-    /// An object that is being deleted and has no finalizer left is the API server's answer to the
-    /// write that removed the last one: it is gone. Only write objects that the watch of this store
-    /// selects.
-    pub fn written(&self, mut object: T) {
-        object.prune();
-        let meta = object.meta();
-        let (key, uid) = (Key::of(meta), Uid::of(meta));
-        if finally_deleted(meta) {
-            return self.removed(&key, uid.as_str());
-        }
-        let revision = match Revision::of(meta) {
-            Ok(revision) => revision,
-            Err(error) => {
-                tracing::warn!(kind = %self.shared.resource.kind, %key, %error, "a reply cannot be placed, waiting for the watch instead");
-                return;
-            }
-        };
-        let value = Arc::new(object);
-        let verdict = self.tell(|table| table.written(&key, &uid, revision, value)).verdict;
-        let counter = if verdict == Verdict::Accepted { &self.shared.written } else { &self.shared.late };
-        counter.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// A delete of ours is done: this incarnation is gone. (Where finalizers remain the answer is
-    /// the object: [`Store::written`].)
-    pub fn removed(&self, key: &Key, uid: &str) {
-        self.tell(|table| table.removed(key, &Uid::from(uid)));
-    }
-
     /// How the watch that feeds this store is doing.
     pub fn health(&self) -> Health {
         self.shared.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Lets the table learn something, keeps the indexes in step, and delivers the changes.
-    fn tell(&self, learn: impl FnOnce(&mut Table<T>) -> Outcome<T>) -> Told {
-        let told = {
-            let mut state = self.write_state();
-            let Outcome { changes, verdict, fault } = learn(&mut state.table);
-            for change in &changes {
-                state.indexes.change(change);
-            }
-            // Under the table's lock, so that the outbox has the table's order.
-            self.outbox().queue.extend(changes);
-            Told { verdict, fault, synced: state.table.is_synced() }
-        };
-        if told.verdict == Verdict::Rewound {
-            self.shared.rewinds.fetch_add(1, Ordering::Relaxed);
-        }
-        self.deliver();
-        if told.synced {
-            self.shared.synced.send_if_modified(|synced| !std::mem::replace(synced, true));
-        }
-        told
-    }
-
-    /// Delivers what is in the outbox, unless another task (or a caller further up this very stack)
-    /// is at it: then that one does.
-    fn deliver(&self) {
-        if std::mem::replace(&mut self.outbox().delivering, true) {
-            return;
-        }
-        let mut delivery = Delivery { outbox: &self.shared.outbox, over: false };
-        loop {
-            // One at a time: what a panicking subscriber leaves behind is delivered by whoever comes next.
-            let change = {
-                let mut outbox = self.outbox();
-                let Some(change) = outbox.queue.pop_front() else {
-                    // Under the same lock as the look at the queue: whoever adds after this
-                    // delivers.
-                    outbox.delivering = false;
-                    delivery.over = true;
-                    return;
-                };
-                change
-            };
-            let subscribers = self.shared.subscribers.read().unwrap_or_else(PoisonError::into_inner).clone();
-            for subscriber in &subscribers {
-                subscriber(&change);
+    /// The object, read anew where it is packed.
+    fn show(&self, held: &Held<T>) -> Option<Arc<T>> {
+        match held {
+            Held::Whole(object) => Some(Arc::clone(object)),
+            Held::Packed(packed) => {
+                let object = self.shared.packing.as_ref().and_then(|packing| packing.unpack(packed));
+                if object.is_none() {
+                    tracing::error!(kind = %self.shared.resource.kind, ?packed, "an object that was packed cannot be read again: a bug");
+                }
+                object.map(Arc::new)
             }
         }
     }
-}
 
-/// The feed: used by [`watch`](crate::watch) and by tests that play the API server.
-impl<T: Record> Store<T> {
-    pub(crate) fn note_health(&self, note: impl FnOnce(&mut Health)) {
-        note(&mut self.shared.health.lock().unwrap_or_else(PoisonError::into_inner));
+    fn show_all(&self, held: &[Held<T>]) -> Vec<Arc<T>> {
+        held.iter().filter_map(|held| self.show(held)).collect()
     }
 
-    /// A list is about to be asked for.
-    pub(crate) fn list_begins(&self) {
-        self.write_state().table.list_begins();
+    fn show_every(&self, held: &[Held<T>]) -> Result<Vec<Arc<T>>, Unreadable> {
+        let shown = held.iter().map(|held| self.show(held)).collect::<Option<_>>();
+        shown.ok_or_else(|| Unreadable(self.illegible("an object")))
     }
 
-    /// An item of the list.
-    pub(crate) fn listed(&self, seen: Observed<T>) -> Option<Fault> {
-        self.tell(|table| table.listed(seen)).fault
+    fn illegible(&self, what: impl fmt::Display) -> String {
+        format!("{} {what}: what was packed cannot be read again: a bug", self.shared.resource.kind)
     }
-
-    /// The list is complete.
-    pub(crate) fn list_ends(&self) -> Verdict {
-        self.tell(Table::list_ends).verdict
-    }
-
-    /// A watch event: added or modified.
-    pub(crate) fn applied(&self, seen: Observed<T>) -> (Verdict, Option<Fault>) {
-        let told = self.tell(|table| table.applied(seen));
-        (told.verdict, told.fault)
-    }
-
-    /// A watch event: deleted.
-    pub(crate) fn deleted(&self, seen: Observed<T>) -> Verdict {
-        self.tell(|table| table.deleted(seen)).verdict
-    }
-
-    /// An object without a usable version.
-    pub(crate) fn unplaced(&self, key: Key, uid: Uid, error: String) -> Option<Fault> {
-        self.tell(|table| table.unplaced(key, uid, error)).fault
-    }
-
-    /// Writes that the feed has not echoed.
-    pub(crate) fn pending(&self) -> Vec<Pending> {
-        self.read_state().table.pending()
-    }
-
-    /// What a read at revision `at` said of a pending write.
-    pub(crate) fn confirm(&self, pending: &Pending, at: Revision, found: Option<Observed<T>>) {
-        self.tell(|table| table.confirm(pending, at, found));
-    }
-}
-
-struct Told {
-    verdict: Verdict,
-    fault: Option<Fault>,
-    synced: bool,
-}
-
-/// Frees the outbox when a subscriber panics.
-struct Delivery<'a, T> {
-    outbox: &'a Mutex<Outbox<T>>,
-    over: bool,
-}
-
-impl<T> Drop for Delivery<'_, T> {
-    fn drop(&mut self) {
-        if !self.over {
-            self.outbox.lock().unwrap_or_else(PoisonError::into_inner).delivering = false;
-        }
-    }
-}
-
-/// True for the last state of an object: being deleted, nothing holds it back. kube-apiserver's
-/// `ShouldDeleteDuringUpdate` deletes it in the same request.
-fn finally_deleted(meta: &ObjectMeta) -> bool {
-    meta.deletion_timestamp.is_some()
-        && meta.finalizers.as_deref().unwrap_or_default().is_empty()
-        && meta.deletion_grace_period_seconds.unwrap_or_default() == 0
 }
 
 impl fmt::Display for Fault {

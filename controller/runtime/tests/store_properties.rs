@@ -67,10 +67,10 @@ fn a_million_histories() {
     let began = pando_context::Instant::now();
     let threads = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let share = 1_000_000_u64.div_ceil(threads);
+    #[expect(clippy::disallowed_methods, reason = "a pure sweep, there is no context here")]
     std::thread::scope(|scope| {
         for thread in 0..threads {
             let first = 1_000_000 + thread * share;
-            #[allow(clippy::disallowed_methods, reason = "a pure sweep, there is no context here")]
             scope.spawn(move || sweep(first..first + share));
         }
     });

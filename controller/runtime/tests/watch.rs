@@ -162,7 +162,7 @@ async fn until(ctx: &Ctx, what: &str, mut so: impl FnMut() -> bool) {
     panic!("never: {what}");
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn one_unreadable_object_is_one_fault_and_the_others_go_on(root: &Scope) {
     let server =
         Server::default().list(&[config_map("a", 5, "1"), unreadable("b", 6), config_map("c", 7, "1")], 10).watch(
@@ -189,7 +189,7 @@ async fn one_unreadable_object_is_one_fault_and_the_others_go_on(root: &Scope) {
     assert_eq!(store.health().phase, Phase::Watching);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn frames_with_the_object_before_the_type_are_read_too(root: &Scope) {
     let frame = format!("{}\n", json!({"object": config_map("a", 11, "1"), "type": "ADDED"}));
     assert!(frame.starts_with("{\"object\""));
@@ -199,7 +199,7 @@ async fn frames_with_the_object_before_the_type_are_read_too(root: &Scope) {
     until(root.ctx(), "a is there", || data(&store, "a").is_some()).await;
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn an_expired_version_leads_to_a_list_that_drops_what_vanished(root: &Scope) {
     let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"});
     let server = Server::default()
@@ -214,7 +214,7 @@ async fn an_expired_version_leads_to_a_list_that_drops_what_vanished(root: &Scop
     assert_eq!(server.lists_made(), 2);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn an_expired_version_may_also_be_an_http_status(root: &Scope) {
     let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"});
     let server = Server::default()
@@ -227,7 +227,7 @@ async fn an_expired_version_may_also_be_an_http_status(root: &Scope) {
     until(root.ctx(), "a is updated", || data(&store, "a").as_deref() == Some("2")).await;
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_cut_connection_is_resumed_where_it_was_without_a_list(root: &Scope) {
     let half = frame("MODIFIED", &config_map("a", 12, "3"))[..40].to_owned();
     let server = Server::default()
@@ -242,7 +242,7 @@ async fn a_cut_connection_is_resumed_where_it_was_without_a_list(root: &Scope) {
     assert_eq!(store.health().phase, Phase::Watching);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn after_a_frame_that_nobody_can_read_everything_is_listed_again(root: &Scope) {
     let server = Server::default()
         .list(&[config_map("a", 5, "1")], 10)
@@ -254,7 +254,7 @@ async fn after_a_frame_that_nobody_can_read_everything_is_listed_again(root: &Sc
     until(root.ctx(), "a is updated", || data(&store, "a").as_deref() == Some("2")).await;
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_server_that_comes_back_is_noticed_and_meanwhile_the_failure_is_told(root: &Scope) {
     let broken = || {
         Reply::Json(
@@ -272,7 +272,7 @@ async fn a_server_that_comes_back_is_noticed_and_meanwhile_the_failure_is_told(r
     assert!(error.contains("etcd is away"), "{error}");
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn who_knows_that_the_server_is_back_ends_the_pause(root: &Scope) {
     let away =
         || Reply::Json(401, json!({"kind": "Status", "status": "Failure", "code": 401, "message": "who are you"}));
@@ -292,7 +292,7 @@ async fn who_knows_that_the_server_is_back_ends_the_pause(root: &Scope) {
     assert_eq!((tried, server.lists_made()), (10, 11));
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_watch_that_works_again_but_is_quiet_is_not_reported_as_failing_for_ever(root: &Scope) {
     let broken = Reply::Json(
         500,
@@ -306,7 +306,7 @@ async fn a_watch_that_works_again_but_is_quiet_is_not_reported_as_failing_for_ev
     assert_eq!(server.lists_made(), 1);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_write_whose_echo_never_comes_is_read_once_and_settled(root: &Scope) {
     let server = Server::default()
         .list(&[config_map("a", 5, "1")], 10)
@@ -327,7 +327,7 @@ async fn a_write_whose_echo_never_comes_is_read_once_and_settled(root: &Scope) {
     assert_eq!(server.requests("metadata.name%3Dthere"), 1, "{:?}", server.requests.lock().unwrap());
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_list_in_pages_is_one_list(root: &Scope) {
     let mut first = list(&[config_map("a", 5, "1")], 10);
     first["metadata"]["continue"] = json!("next");
@@ -341,7 +341,7 @@ async fn a_list_in_pages_is_one_list(root: &Scope) {
     assert_eq!(server.requests("resourceVersion=0"), 0, "lists are quorum reads");
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_server_restored_from_a_backup_is_believed(root: &Scope) {
     let server = Server::default()
         .list(&[config_map("a", 50, "new"), config_map("b", 60, "1")], 60)
@@ -357,7 +357,7 @@ async fn a_server_restored_from_a_backup_is_believed(root: &Scope) {
     assert_eq!(store.counts().rewinds, 1);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_watch_ends_with_its_context(root: &Scope) {
     let server = Server::default().list(&[], 10).watch(&[], None);
     let store = store();
@@ -369,7 +369,7 @@ async fn a_watch_ends_with_its_context(root: &Scope) {
     assert!(task.await.is_err() || store.is_synced());
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn after_a_long_outage_the_watch_goes_on_where_it_was(root: &Scope) {
     let mut server = Server::default().list(&[config_map("a", 5, "1")], 10);
     for _ in 0..20 {
@@ -385,7 +385,7 @@ async fn after_a_long_outage_the_watch_goes_on_where_it_was(root: &Scope) {
     assert_eq!(server.lists_made(), 1, "a list would be one more load on a server that has too much of it");
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_watch_that_is_refused_again_and_again_begins_with_a_list(root: &Scope) {
     let mut server = Server::default().list(&[config_map("a", 5, "1")], 10);
     for _ in 0..8 {
@@ -400,7 +400,7 @@ async fn a_watch_that_is_refused_again_and_again_begins_with_a_list(root: &Scope
     until(root.ctx(), "a is updated", || data(&store, "a").as_deref() == Some("2")).await;
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_server_that_lists_well_and_refuses_every_watch_is_listed_more_and_more_seldom(root: &Scope) {
     let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"});
     let mut server = Server::default();
@@ -414,7 +414,7 @@ async fn a_server_that_lists_well_and_refuses_every_watch_is_listed_more_and_mor
     assert_eq!(store.keys(), [key("a")]);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_list_without_an_end_is_given_up_and_what_was_known_stays(root: &Scope) {
     let expired = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Expired", "code": 410, "message": "too old"});
     let mut server = Server::default().list(&[config_map("a", 5, "1")], 10).watch_reply(Reply::Json(410, expired));

@@ -36,7 +36,7 @@ fn read(
         object.insert("apiVersion".into(), resource.api_version.as_str().into());
         object.insert("kind".into(), resource.kind.as_str().into());
     }
-    let work = claimed_by(&live, namespace);
+    let work = claimed_by(&live, namespace).map(|work| works.own(work));
     let verdict =
         work.as_ref().and_then(|key| Some(verdict(federation, &*works.get(key)?, &live))).unwrap_or(Verdict::Unclaimed);
     Reading {

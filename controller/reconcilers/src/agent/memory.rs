@@ -1,13 +1,14 @@
 //! What an actor remembers of its Works between reconciles. All of it can be lost: a restart finds it out again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use pando_context::Instant;
-use pando_runtime::store::Key;
+use pando_runtime::store::{Key, Uid};
 
-use super::outcome::Outcome;
+use super::outcome::{Dispatch, Outcome, Result};
 
 /// The memory of one actor.
 #[derive(Default)]
@@ -15,29 +16,83 @@ pub(crate) struct Memory(Mutex<Facts>);
 
 #[derive(Default)]
 struct Facts {
-    outcomes: BTreeMap<Key, Outcome>,
+    /// Of every Work that was carried out.
+    works: HashMap<Key, Note>,
     accepted: BTreeMap<Key, BTreeMap<Box<str>, Box<str>>>,
     parked: BTreeSet<Key>,
+    /// Of the last moments only: see [`Memory::sweep`].
     status_written: BTreeMap<Key, Instant>,
     /// Since when an object of a Work has not been there, and could not be put back.
     missing: BTreeMap<Key, Instant>,
-    /// By Work and position of the manifest in it.
-    writes: BTreeMap<Key, BTreeMap<usize, Write>>,
     /// Since when the release of a Work has been held up.
     held: BTreeMap<Key, Instant>,
+    hasher: RandomState,
+}
+
+/// What is remembered of one Work. There is one for each Work for ever, so it is kept small.
+#[derive(Default)]
+struct Note {
+    last: Option<Last>,
+    /// Of the first object, which is mostly the only one.
+    write: Option<Write>,
+    /// Of the others, by their position in the Work.
+    writes: BTreeMap<usize, Write>,
+}
+
+/// The last outcome.
+enum Last {
+    /// One object, as wanted: what nearly all of them come to.
+    Applied {
+        uid: Option<Uid>,
+        generation: Option<i64>,
+        verb: &'static str,
+    },
+    Other(Box<Outcome>),
 }
 
 /// The last write of one object.
 struct Write {
-    /// Hash of what was wanted.
-    wanted: Box<str>,
+    /// Hash of the hash of what was wanted.
+    wanted: u64,
     at: Instant,
     /// How often in a row the same was written again, because somebody in the member had changed or deleted it.
     repairs: u32,
 }
 
+impl From<Outcome> for Last {
+    fn from(outcome: Outcome) -> Self {
+        if let Dispatch::Done(results) = &outcome.dispatch
+            && let [Result::Applied(verb)] = results.as_slice()
+        {
+            return Self::Applied { uid: outcome.uid.as_deref().map(Uid::from), generation: outcome.generation, verb };
+        }
+        Self::Other(Box::new(outcome))
+    }
+}
+
+impl Last {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Applied { uid, generation, verb } => Outcome {
+                uid: uid.as_ref().map(Uid::to_string),
+                generation: *generation,
+                dispatch: Dispatch::Done(vec![Result::Applied(verb)]),
+            },
+            Self::Other(outcome) => outcome.as_ref().clone(),
+        }
+    }
+}
+
+impl Note {
+    fn write(&self, ordinal: usize) -> Option<&Write> {
+        if ordinal == 0 { self.write.as_ref() } else { self.writes.get(&ordinal) }
+    }
+}
+
 /// Repairs further apart than this are not in a row.
 const ROW: Duration = Duration::from_secs(60);
+/// Statuses that were written before this time hold no other back: many times the least time between two.
+const STATUS: Duration = Duration::from_secs(10);
 /// The first repair in a row that may have to wait.
 pub(crate) const FIRST_SLOW_REPAIR: u32 = 4;
 /// Longest time between two repairs.
@@ -56,12 +111,14 @@ impl Write {
 impl Memory {
     /// The last outcome of a Work.
     pub(crate) fn outcome(&self, work: &Key) -> Option<Outcome> {
-        self.facts().outcomes.get(work).cloned()
+        self.facts().works.get(work)?.last.as_ref().map(Last::outcome)
     }
 
     /// Replaces the last outcome and returns it.
     pub(crate) fn set_outcome(&self, work: &Key, outcome: Outcome) -> Option<Outcome> {
-        self.facts().outcomes.insert(work.clone(), outcome)
+        let mut facts = self.facts();
+        let before = facts.works.entry(work.clone()).or_default().last.replace(outcome.into());
+        before.as_ref().map(Last::outcome)
     }
 
     /// The Works with an object that waits in this namespace of the member.
@@ -69,9 +126,14 @@ impl Memory {
         self.those(|outcome| outcome.waits_in(namespace))
     }
 
+    /// In order. Of a Work that is as wanted nothing is asked: it waits for nothing.
     fn those(&self, which: impl Fn(&Outcome) -> bool) -> Vec<Key> {
         let facts = self.facts();
-        facts.outcomes.iter().filter(|(_, outcome)| which(outcome)).map(|(work, _)| work.clone()).collect()
+        let is_it = |note: &Note| matches!(&note.last, Some(Last::Other(outcome)) if which(outcome));
+        let mut those: Vec<Key> =
+            facts.works.iter().filter(|(_, note)| is_it(note)).map(|(work, _)| work.clone()).collect();
+        those.sort_unstable();
+        those
     }
 
     /// Right after our own write the member showed `live` where `desired` was wanted: that is how it keeps it there.
@@ -97,20 +159,27 @@ impl Memory {
     /// The object was written; returns how many repairs in a row that makes. The first write of something new is none.
     pub(crate) fn note_write(&self, work: &Key, ordinal: usize, wanted: &str) -> u32 {
         let mut facts = self.facts();
-        let of_work = facts.writes.entry(work.clone()).or_default();
-        let repairs = match of_work.get(&ordinal).filter(|last| *last.wanted == *wanted) {
+        let wanted = facts.hasher.hash_one(wanted);
+        let note = facts.works.entry(work.clone()).or_default();
+        let repairs = match note.write(ordinal).filter(|last| last.wanted == wanted) {
             Some(last) if last.at.elapsed() <= ROW => last.repairs.saturating_add(1),
             Some(_) => 1,
             None => 0,
         };
-        of_work.insert(ordinal, Write { wanted: wanted.into(), at: Instant::now(), repairs });
+        let write = Write { wanted, at: Instant::now(), repairs };
+        if ordinal == 0 {
+            note.write = Some(write);
+        } else {
+            note.writes.insert(ordinal, write);
+        }
         repairs
     }
 
     /// How long writing the same again has to wait. Otherwise two writers that disagree would fill the member with writes.
     pub(crate) fn repair_due(&self, work: &Key, ordinal: usize, wanted: &str) -> Option<Duration> {
         let facts = self.facts();
-        let last = facts.writes.get(work)?.get(&ordinal).filter(|last| *last.wanted == *wanted)?;
+        let wanted = facts.hasher.hash_one(wanted);
+        let last = facts.works.get(work)?.write(ordinal).filter(|last| last.wanted == wanted)?;
         last.pause().checked_sub(last.at.elapsed()).filter(|wait| !wait.is_zero())
     }
 
@@ -148,6 +217,11 @@ impl Memory {
         self.facts().status_written.insert(work.clone(), at);
     }
 
+    /// Forgets when statuses were written, where that was so long ago that it holds nothing back any more.
+    pub(crate) fn sweep(&self) {
+        self.facts().status_written.retain(|_, at| at.elapsed() < STATUS);
+    }
+
     /// How long an object of a Work has been missing, from the first time this was said in a row; `None` while none is.
     pub(crate) fn missing_for(&self, work: &Key, is_missing: bool) -> Option<Duration> {
         let mut facts = self.facts();
@@ -161,12 +235,11 @@ impl Memory {
     /// Forgets a Work that is gone.
     pub(crate) fn forget(&self, work: &Key) {
         let mut facts = self.facts();
-        facts.outcomes.remove(work);
+        facts.works.remove(work);
         facts.accepted.remove(work);
         facts.parked.remove(work);
         facts.status_written.remove(work);
         facts.missing.remove(work);
-        facts.writes.remove(work);
         facts.held.remove(work);
     }
 
@@ -190,7 +263,7 @@ mod tests {
         assert!(!memory.is_accepted(&work, "wanted", "as kept"));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn repairs_in_a_row_become_slower_and_a_quiet_minute_ends_the_row() {
         let (memory, work) = (Memory::default(), Key::namespaced("karmada-es-bj", "web"));
         let due = |wanted: &str| memory.repair_due(&work, 0, wanted).unwrap_or_default().as_secs();
@@ -206,6 +279,39 @@ mod tests {
         assert_eq!(memory.note_write(&work, 0, "wanted"), 1);
         assert_eq!(due("wanted"), 0);
         assert_eq!(memory.note_write(&work, 1, "wanted"), 0, "another object of the Work");
+    }
+
+    #[test]
+    fn an_outcome_is_remembered_as_it_was_however_it_is_kept() {
+        let (memory, work) = (Memory::default(), Key::namespaced("karmada-es-bj", "web"));
+        let uid = || Some("0b1c2d3e-4f50-6172-8394-a5b6c7d8e9fa".to_owned());
+        let outcome = |dispatch| Outcome { uid: uid(), generation: Some(3), dispatch };
+        let failed = || Result::Failed { message: "over quota".into(), retry: None };
+        let outcomes = [
+            outcome(Dispatch::Done(vec![Result::Applied("created")])),
+            outcome(Dispatch::Done(vec![failed()])),
+            outcome(Dispatch::Done(vec![Result::Applied("kept"), Result::Applied("kept")])),
+            outcome(Dispatch::Done(Vec::new())),
+            outcome(Dispatch::Suspended),
+            Outcome { uid: None, ..outcome(Dispatch::Done(vec![Result::Applied("kept")])) },
+        ];
+        let mut before = None;
+        for outcome in outcomes {
+            assert_eq!(memory.set_outcome(&work, outcome.clone()), before);
+            before = Some(outcome);
+            assert_eq!(memory.outcome(&work), before);
+        }
+    }
+
+    #[pando_context::test(paused)]
+    async fn when_a_status_was_written_is_remembered_for_as_long_as_that_matters() {
+        let (memory, work) = (Memory::default(), Key::namespaced("karmada-es-bj", "web"));
+        memory.note_status_written(&work, Instant::now());
+        memory.sweep();
+        assert!(memory.status_written(&work).is_some());
+        tokio::time::advance(STATUS).await;
+        memory.sweep();
+        assert_eq!(memory.status_written(&work), None);
     }
 
     #[test]

@@ -103,7 +103,7 @@ mod tests {
         tokio::time::advance(time).await;
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn a_refused_watch_is_news_once_and_so_is_its_return() {
         let sights = Sights::default();
         assert!(sights.look(&denied()).is_empty(), "one failure is none");
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(sights.trouble("v1", "ConfigMap"), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn a_watch_that_was_refused_for_a_moment_and_is_quiet_since_is_no_news() {
         let (sights, once) = (Sights::default(), denied());
         for _ in 0..10 {
@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn a_server_that_is_away_is_given_the_time_to_be_found_lost() {
         let sights = Sights::default();
         let away = watch(Phase::Failing("connection refused".to_owned()), None);

@@ -37,7 +37,7 @@ pub(super) fn template(env: &Env, key: &TemplateKey) -> Result<Seen<Observed>, E
     let template = match env.stores.templates.read(key) {
         Read::Found(template) => template,
         Read::Absent => {
-            env.contents.forget(key);
+            env.stores.templates.contents().forget(key);
             return Ok(Seen::Absent);
         }
         Read::Unreadable(why) => return Ok(Seen::Unreadable(ReadFailure::new(key.to_string(), why))),
@@ -58,7 +58,7 @@ pub(super) fn template(env: &Env, key: &TemplateKey) -> Result<Seen<Observed>, E
         policies,
         clusters: Snapshot::of_clusters(stores.clusters.complete(None)?),
         is_held: binding.as_ref().is_some_and(|binding| env.is_held(binding)),
-        cause: env.contents.cause(key, &template.authored_hash),
+        cause: stores.templates.contents().cause(key, &template.authored_hash),
         fresh_id: Uuid::new_v4().to_string(),
         binding,
         binding_key,

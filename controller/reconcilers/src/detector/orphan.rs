@@ -73,7 +73,9 @@ pub(super) async fn tend(ctx: &Ctx, env: &Env, key: &TemplateKey, live: Option<&
 
 /// Whether an object of this uid is there, or may be.
 fn holds(store: &Store<Template>, uid: &str) -> bool {
-    !store.is_complete(None) || store.list(None).iter().any(|object| object.meta.uid.as_deref() == Some(uid))
+    let mut holds = !store.is_complete(None);
+    let seen = store.visit(None, |object| holds |= object.meta.uid.as_deref() == Some(uid));
+    holds || seen.is_err()
 }
 
 /// The uid of the object that owns the binding, if that is an earlier one of this key. A binding without an owner was

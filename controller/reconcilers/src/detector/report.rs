@@ -21,7 +21,7 @@ pub(super) fn carried_out(env: &Env, observed: &Observed, plan: &Plan) {
         env.queues.works.add(observed.binding_key.clone());
     }
     let template = &observed.template;
-    env.contents.carried_out(template.key(), template.authored_hash.clone());
+    env.stores.templates.contents().carried_out(&template.key(), &template.authored_hash);
     let about = events::of_template(template);
     for notice in &plan.notices {
         events::tell(env, &about, notice);

@@ -222,7 +222,7 @@ async fn complete<T: Record>(root: &Scope, store: &Store<T>) {
     store.synced(root.ctx()).await.unwrap();
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn a_template_is_matched_against_the_policies_of_its_kind_in_its_namespace() {
     let root = Scope::root("test");
     let mut hub = Hub::new();

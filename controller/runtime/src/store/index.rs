@@ -70,11 +70,16 @@ struct Index<T> {
     keys: BTreeMap<Box<str>, Keys>,
 }
 
-/// The keys of one value. Most values have one, and a set would take ten times its space.
+/// The keys of one value. Most values have one or a few, and a set would take several times the space.
 enum Keys {
     One(Key),
+    /// In order, each once, with no room to grow.
+    Few(Vec<Key>),
     Many(BTreeSet<Key>),
 }
+
+/// So many keys are a few.
+const FEW: usize = 8;
 
 impl<T> Default for Indexes<T> {
     fn default() -> Self {
@@ -87,17 +92,27 @@ impl<T> Indexes<T> {
         &mut self,
         name: &'static str,
         values: fn(&T, &mut Values),
-        objects: impl Iterator<Item = (&'a Key, &'a Arc<T>)>,
+        objects: impl Iterator<Item = (&'a Key, Arc<T>)>,
     ) where
         T: 'a,
     {
         let mut index = Index { name, values, keys: BTreeMap::new() };
         for (key, object) in objects {
-            self.after.read(values, Some(object));
+            self.after.read(values, Some(&object));
             self.after.iter().for_each(|value| index.insert(value, key));
         }
         self.indexes.retain(|index| index.name != name);
         self.indexes.push(index);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.indexes.is_empty()
+    }
+
+    /// All values of an index, in order.
+    pub(super) fn values(&self, name: &str) -> Vec<Box<str>> {
+        let index = self.indexes.iter().find(|index| index.name == name);
+        index.map(|index| index.keys.keys().cloned().collect()).unwrap_or_default()
     }
 
     pub(super) fn change(&mut self, change: &Change<T>) {
@@ -167,6 +182,7 @@ impl Keys {
     fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,
+            Self::Few(keys) => keys.len(),
             Self::Many(keys) => keys.len(),
         }
     }
@@ -174,7 +190,20 @@ impl Keys {
     fn insert(&mut self, key: &Key) {
         match self {
             Self::One(own) if own == key => {}
-            Self::One(own) => *self = Self::Many(BTreeSet::from([own.clone(), key.clone()])),
+            Self::One(own) => {
+                let mut keys = vec![own.clone(), key.clone()];
+                keys.sort_unstable();
+                *self = Self::Few(keys);
+            }
+            Self::Few(keys) => {
+                let Err(place) = keys.binary_search(key) else { return };
+                if keys.len() == FEW {
+                    *self = Self::Many(keys.drain(..).chain([key.clone()]).collect());
+                } else {
+                    keys.reserve_exact(1);
+                    keys.insert(place, key.clone());
+                }
+            }
             Self::Many(keys) => drop(keys.insert(key.clone())),
         }
     }
@@ -183,15 +212,20 @@ impl Keys {
     fn remove(&mut self, key: &Key) -> bool {
         match self {
             Self::One(own) => own == key,
-            Self::Many(keys) => {
-                keys.remove(key);
-                if keys.len() == 1
-                    && let Some(last) = keys.pop_first()
-                {
-                    *self = Self::One(last);
-                    return false;
+            Self::Few(keys) => {
+                if let Ok(place) = keys.binary_search(key) {
+                    keys.remove(place);
+                    keys.shrink_to_fit();
                 }
                 keys.is_empty()
+            }
+            Self::Many(keys) => {
+                keys.remove(key);
+                // Not at once below the limit: what goes up and down by one would be moved each time.
+                if keys.len() <= FEW / 2 {
+                    *self = Self::Few(std::mem::take(keys).into_iter().collect());
+                }
+                self.len() == 0
             }
         }
     }
@@ -200,6 +234,7 @@ impl Keys {
         let concerns = |key: &&Key| namespace.is_none_or(|namespace| key.namespace() == Some(namespace));
         match (self, namespace) {
             (Self::One(key), _) => found.extend(Some(key).filter(concerns)),
+            (Self::Few(keys), _) => found.extend(keys.iter().filter(concerns)),
             (Self::Many(keys), None) => found.extend(keys),
             (Self::Many(keys), Some(first)) => {
                 // Keys of one namespace are neighbours.

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// Namespace and name: where an object lives within one kind.
 ///
 /// Sorts by namespace first, cluster-scoped objects before all others, so that the objects of one
-/// namespace are neighbours. Clones share the text: a key is in tables, indexes and queues at the same time. Cheap to clone: queues and indexes share the text with the store.
+/// namespace are neighbours. Cheap to clone: tables, indexes and queues share the text.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The namespace; `None` for cluster-scoped objects.
@@ -42,6 +42,13 @@ impl Key {
     /// The namespace, `None` for cluster-scoped objects.
     pub fn namespace(&self) -> Option<&str> {
         self.namespace.as_deref()
+    }
+
+    /// Where both are in the same namespace, its text is that of the other from now on.
+    pub(super) fn share_namespace(&mut self, other: &Self) {
+        if self.namespace == other.namespace {
+            self.namespace.clone_from(&other.namespace);
+        }
     }
 }
 
@@ -97,35 +104,96 @@ impl fmt::Display for Revision {
 }
 
 /// `metadata.uid`: one incarnation of a name. Never used twice.
+///
+/// Every API server gives UUIDs; they are kept as their 16 bytes, of which there is one for each object in each store.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Uid(Arc<str>);
+pub struct Uid(Form);
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Form {
+    /// Of the usual spelling, and of no other: the text can be had back as it was.
+    Uuid([u8; 16]),
+    Other(Arc<str>),
+}
 
 impl Uid {
     /// The uid in `meta`, empty when it has none.
     pub fn of(meta: &ObjectMeta) -> Self {
         Self::from(meta.uid.as_deref().unwrap_or_default())
     }
-
-    /// The uid as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 impl From<&str> for Uid {
     fn from(text: &str) -> Self {
-        Self(text.into())
+        Self(uuid(text).map_or_else(|| Form::Other(text.into()), Form::Uuid))
     }
+}
+
+/// Where the hyphens of a UUID are.
+const HYPHENS: [usize; 4] = [8, 13, 18, 23];
+
+/// The bytes of a UUID in lower case with its four hyphens.
+fn uuid(text: &str) -> Option<[u8; 16]> {
+    let text: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let (mut bytes, mut digits) = ([0; 16], 0);
+    for (place, character) in text.iter().enumerate() {
+        let digit = match character {
+            b'-' if HYPHENS.contains(&place) => continue,
+            _ if HYPHENS.contains(&place) => return None,
+            b'0'..=b'9' => character - b'0',
+            b'a'..=b'f' => character - b'a' + 10,
+            _ => return None,
+        };
+        let byte: &mut u8 = bytes.get_mut(digits / 2)?;
+        *byte = *byte << 4 | digit;
+        digits += 1;
+    }
+    Some(bytes)
 }
 
 impl fmt::Display for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match &self.0 {
+            Form::Other(text) => f.write_str(text),
+            Form::Uuid(bytes) => {
+                for (place, byte) in bytes.iter().enumerate() {
+                    f.write_str(if [4, 6, 8, 10].contains(&place) { "-" } else { "" })?;
+                    write!(f, "{byte:02x}")?;
+                }
+                Ok(())
+            }
+        }
     }
 }
 
 impl fmt::Debug for Uid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_uid_prints_as_it_was_however_it_is_kept() {
+        let usual = "0b1c2d3e-4f50-6172-8394-a5b6c7d8e9fa";
+        assert!(matches!(Uid::from(usual).0, Form::Uuid(_)));
+        let others = [
+            "",
+            "uid-a",
+            "0B1C2D3E-4f50-6172-8394-a5b6c7d8e9fa",
+            "0b1c2d3e-4f50-6172-8394-a5b6c7d8e9f",
+            "0b1c2d3e4-f50-6172-8394-a5b6c7d8e9fa",
+            "0b1c2d3e-4f50-6172-8394_a5b6c7d8e9fa",
+            "0b1c2d3e-4f50-6172-8394-a5b6c7d8e9fg",
+        ];
+        for text in others {
+            assert!(matches!(Uid::from(text).0, Form::Other(_)), "{text}");
+        }
+        for text in others.into_iter().chain([usual]) {
+            assert_eq!(Uid::from(text).to_string(), text);
+        }
     }
 }

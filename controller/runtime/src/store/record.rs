@@ -21,6 +21,10 @@ pub trait Record: Send + Sync + Sized + 'static {
     /// Drops what no reader of the store needs. Called for objects that come as replies; `decode`
     /// must do the same.
     fn prune(&mut self) {}
+
+    /// The store knows key, uid and revision from now on: drops what was there for that alone. Called for objects that
+    /// come as replies; `decode` must do the same.
+    fn placed(&mut self) {}
 }
 
 impl<K> Record for K

@@ -51,6 +51,7 @@
 mod graves;
 mod list;
 mod named;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -61,27 +62,34 @@ use self::graves::{Grave, Graves, Waits};
 use self::list::Listing;
 use super::{Key, Revision, Uid};
 
+/// What a table keeps of an object: a handle. Its clones are the same object; of two objects neither is the other, however
+/// equal they are.
+pub trait Kept: Clone {
+    /// Whether this is a clone of `other`.
+    fn is(&self, other: &Self) -> bool;
+}
+
+impl<T> Kept for Arc<T> {
+    fn is(&self, other: &Self) -> bool {
+        Self::ptr_eq(self, other)
+    }
+}
+
 /// A change of the view of one key. `old` and `new` may be different incarnations (uids) of the
 /// name.
-#[derive(Debug)]
-pub struct Change<T> {
+#[derive(Clone, Debug)]
+pub struct Change<V> {
     /// The key that changed.
     pub key: Key,
     /// What was shown before; `None` when nothing was.
-    pub old: Option<Arc<T>>,
+    pub old: Option<V>,
     /// What is shown now; `None` when the object is gone.
-    pub new: Option<Arc<T>>,
-}
-
-impl<T> Clone for Change<T> {
-    fn clone(&self) -> Self {
-        Self { key: self.key.clone(), old: self.old.clone(), new: self.new.clone() }
-    }
+    pub new: Option<V>,
 }
 
 /// One object as a source described it.
 #[derive(Debug)]
-pub struct Observed<T> {
+pub struct Observed<V> {
     /// Its key.
     pub key: Key,
     /// Its incarnation.
@@ -89,7 +97,7 @@ pub struct Observed<T> {
     /// The revision of its last change (for a deletion: the revision of the deletion).
     pub revision: Revision,
     /// Its content, or why that could not be read.
-    pub value: Result<Arc<T>, String>,
+    pub value: Result<V, String>,
 }
 
 /// An object that exists but cannot be read: neither a value nor an absence.
@@ -123,16 +131,16 @@ pub enum Verdict {
 /// What came of telling the table something.
 #[derive(Debug)]
 #[must_use]
-pub struct Outcome<T> {
+pub struct Outcome<V> {
     /// Changes of the view, in the order they happened.
-    pub changes: Vec<Change<T>>,
+    pub changes: Vec<Change<V>>,
     /// How the word was taken.
     pub verdict: Verdict,
     /// Set when this was the first sight of an unreadable version.
     pub fault: Option<Fault>,
 }
 
-impl<T> Outcome<T> {
+impl<V> Outcome<V> {
     fn of(verdict: Verdict) -> Self {
         Self { changes: Vec::new(), verdict, fault: None }
     }
@@ -152,9 +160,9 @@ pub struct Pending {
 
 /// What the table has to say about a key.
 #[derive(Debug)]
-pub enum Look<'a, T> {
+pub enum Look<'a, V> {
     /// The object, as new as the table knows it.
-    Found(&'a Arc<T>),
+    Found(&'a V),
     /// There is none, as far as the feed and the replies go.
     Absent,
     /// There is one, and it cannot be read.
@@ -163,15 +171,15 @@ pub enum Look<'a, T> {
 
 /// See the [module](self).
 #[derive(Debug)]
-pub struct Table<T> {
-    rows: BTreeMap<Key, Row<T>>,
+pub struct Table<V> {
+    rows: BTreeMap<Key, Row<V>>,
     shown: usize,
     /// `P`: every change up to here is in `feed` (rule 1). Rises only, but for rule 6.
     progress: Revision,
     /// Lists begun so far; what was recorded in an earlier epoch is covered by the list of this
     /// one.
     epoch: u64,
-    listing: Option<Listing<T>>,
+    listing: Option<Listing<V>>,
     synced: bool,
     out_of_order: bool,
     /// Rows with an `ahead`, by its revision.
@@ -181,12 +189,12 @@ pub struct Table<T> {
 }
 
 #[derive(Debug)]
-struct Row<T> {
-    feed: Option<Slot<T>>,
-    ahead: Option<Box<Ahead<T>>>,
+struct Row<V> {
+    feed: Option<Slot<V>>,
+    ahead: Option<Box<Ahead<V>>>,
 }
 
-impl<T> Default for Row<T> {
+impl<V> Default for Row<V> {
     fn default() -> Self {
         Self { feed: None, ahead: None }
     }
@@ -194,16 +202,16 @@ impl<T> Default for Row<T> {
 
 /// What the feed shows of a key.
 #[derive(Debug)]
-struct Slot<T> {
+struct Slot<V> {
     uid: Uid,
     revision: Revision,
     /// The last readable content of this uid; `None` when there never was one.
-    value: Option<Arc<T>>,
+    value: Option<V>,
 }
 
 /// What a reply shows of a key that the feed has not reached.
 #[derive(Debug)]
-struct Ahead<T> {
+struct Ahead<V> {
     uid: Uid,
     revision: Revision,
     /// When this reply was recorded.
@@ -213,11 +221,11 @@ struct Ahead<T> {
     /// A GET after the last list has shown it, so its echo must come.
     confirmed: bool,
     /// `None`: it is gone, and so is everything older.
-    value: Option<Arc<T>>,
+    value: Option<V>,
 }
 
-impl<T> Row<T> {
-    fn view(&self, graves: &Graves) -> Option<&Arc<T>> {
+impl<V> Row<V> {
+    fn view(&self, graves: &Graves) -> Option<&V> {
         match (&self.ahead, &self.feed) {
             (Some(ahead), _) => ahead.value.as_ref(),
             (None, Some(slot)) if !graves.holds(&slot.uid) => slot.value.as_ref(),
@@ -238,13 +246,13 @@ impl<T> Row<T> {
     }
 }
 
-impl<T> Default for Table<T> {
+impl<V: Kept> Default for Table<V> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<T> Table<T> {
+impl<V: Kept> Table<V> {
     /// An empty table that has seen no list yet.
     pub fn new() -> Self {
         Self {
@@ -262,7 +270,7 @@ impl<T> Table<T> {
     }
 
     /// The feed says that an object was added or changed.
-    pub fn applied(&mut self, seen: Observed<T>) -> Outcome<T> {
+    pub fn applied(&mut self, seen: Observed<V>) -> Outcome<V> {
         if let Some(outcome) = self.refuse(&seen) {
             return outcome;
         }
@@ -281,7 +289,7 @@ impl<T> Table<T> {
 
     /// The feed says that an object was deleted, or has left the selection that the feed shows. Its
     /// `value` is not looked at.
-    pub fn deleted(&mut self, seen: Observed<T>) -> Outcome<T> {
+    pub fn deleted(&mut self, seen: Observed<V>) -> Outcome<V> {
         if let Some(outcome) = self.refuse(&seen) {
             return outcome;
         }
@@ -298,7 +306,7 @@ impl<T> Table<T> {
     }
 
     /// A request of ours was answered with this object. Replies may come late and in any order.
-    pub fn written(&mut self, key: &Key, uid: &Uid, revision: Revision, value: Arc<T>) -> Outcome<T> {
+    pub fn written(&mut self, key: &Key, uid: &Uid, revision: Revision, value: V) -> Outcome<V> {
         let newer =
             self.rows.get(key).and_then(|row| row.ahead.as_ref()).is_some_and(|ahead| ahead.revision >= revision);
         if revision <= self.progress || newer || self.graves.holds(uid) {
@@ -316,7 +324,7 @@ impl<T> Table<T> {
 
     /// A delete request of ours has finished: this uid is gone for ever. (Not: it was accepted and
     /// finalizers remain; that is [`Table::written`].)
-    pub fn removed(&mut self, key: &Key, uid: &Uid) -> Outcome<T> {
+    pub fn removed(&mut self, key: &Key, uid: &Uid) -> Outcome<V> {
         if self.graves.holds(uid) {
             return Outcome::of(Verdict::Stale);
         }
@@ -355,7 +363,7 @@ impl<T> Table<T> {
 
     /// The answer of a quorum read that was sent after `pending` was taken: what the feed selects
     /// under that key at revision `at`.
-    pub fn confirm(&mut self, pending: &Pending, at: Revision, found: Option<Observed<T>>) -> Outcome<T> {
+    pub fn confirm(&mut self, pending: &Pending, at: Revision, found: Option<Observed<V>>) -> Outcome<V> {
         let Some(found) = found else { return self.absent(&pending.key, at) };
         let outcome = match found.value {
             Ok(value) => self.written(&found.key, &found.uid, found.revision, value),
@@ -373,8 +381,8 @@ impl<T> Table<T> {
     }
 
     /// At this revision there was nothing under `key`: whatever is older is over.
-    fn absent(&mut self, key: &Key, at: Revision) -> Outcome<T> {
-        let older = |ahead: &Ahead<T>| ahead.revision <= at && ahead.value.is_some();
+    fn absent(&mut self, key: &Key, at: Revision) -> Outcome<V> {
+        let older = |ahead: &Ahead<V>| ahead.revision <= at && ahead.value.is_some();
         if !self.rows.get(key).and_then(|row| row.ahead.as_deref()).is_some_and(older) {
             return Outcome::of(Verdict::Stale);
         }
@@ -391,12 +399,12 @@ impl<T> Table<T> {
     }
 
     /// The object under `key`.
-    pub fn get(&self, key: &Key) -> Option<&Arc<T>> {
+    pub fn get(&self, key: &Key) -> Option<&V> {
         self.rows.get(key)?.view(&self.graves)
     }
 
     /// What is known under `key`, with unreadable told from absent.
-    pub fn look(&self, key: &Key) -> Look<'_, T> {
+    pub fn look(&self, key: &Key) -> Look<'_, V> {
         let Some(row) = self.rows.get(key) else {
             return self.faults.get(key).map_or(Look::Absent, Look::Unreadable);
         };
@@ -412,12 +420,12 @@ impl<T> Table<T> {
     }
 
     /// Every object, in key order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Key, &Arc<T>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, &V)> {
         self.rows.iter().filter_map(|(key, row)| Some((key, row.view(&self.graves)?)))
     }
 
     /// The objects of one namespace, in name order.
-    pub fn namespace(&self, namespace: &str) -> impl Iterator<Item = (&Key, &Arc<T>)> {
+    pub fn namespace(&self, namespace: &str) -> impl Iterator<Item = (&Key, &V)> {
         let first = Key { namespace: Some(namespace.into()), name: "".into() };
         let rows = self.rows.range(first..).take_while(move |(key, _)| key.namespace() == Some(namespace));
         rows.filter_map(|(key, row)| Some((key, row.view(&self.graves)?)))
@@ -455,7 +463,7 @@ impl<T> Table<T> {
     }
 
     /// A feed event at or below the progress: the same word twice, or a broken order (rule 6).
-    fn refuse(&mut self, seen: &Observed<T>) -> Option<Outcome<T>> {
+    fn refuse(&mut self, seen: &Observed<V>) -> Option<Outcome<V>> {
         if seen.revision > self.progress {
             return None;
         }
@@ -474,7 +482,7 @@ impl<T> Table<T> {
 
     /// Lets the feed win wherever it has caught up with a reply (rule 2), and levels graves that it
     /// has passed (rule 3).
-    fn pass(&mut self, changes: &mut Vec<Change<T>>) {
+    fn pass(&mut self, changes: &mut Vec<Change<V>>) {
         while let Some((revision, key)) = self.ahead.first() {
             if *revision > self.progress {
                 break;
@@ -488,7 +496,7 @@ impl<T> Table<T> {
 
     /// Records or clears the fault of a key; returns it when this version was not known to be
     /// unreadable.
-    fn note_fault(&mut self, seen: &Observed<T>) -> Option<Fault> {
+    fn note_fault(&mut self, seen: &Observed<V>) -> Option<Fault> {
         match &seen.value {
             Ok(_) => {
                 self.faults.remove(&seen.key);
@@ -507,62 +515,11 @@ impl<T> Table<T> {
             }
         }
     }
-
-    fn view_of(&self, key: &Key) -> Option<Arc<T>> {
-        self.get(key).cloned()
-    }
-
-    /// Changes a row and keeps the index of `ahead`, the count and the changes in step with it.
-    fn edit(&mut self, key: &Key, changes: &mut Vec<Change<T>>, edit: impl FnOnce(&mut Row<T>)) {
-        let before = self.view_of(key);
-        self.edit_from(key, before, changes, edit);
-    }
-
-    fn edit_from(
-        &mut self,
-        key: &Key,
-        before: Option<Arc<T>>,
-        changes: &mut Vec<Change<T>>,
-        edit: impl FnOnce(&mut Row<T>),
-    ) {
-        // Not the entry API: most edits meet an existing row, and need no copy of the key.
-        if !self.rows.contains_key(key) {
-            self.rows.insert(key.clone(), Row::default());
-        }
-        let Some(row) = self.rows.get_mut(key) else { return };
-        let was_ahead = row.ahead_at();
-        edit(row);
-        let is_ahead = row.ahead_at();
-        let after = row.view(&self.graves).cloned();
-        if row.is_empty() {
-            self.rows.remove(key);
-        }
-        self.reindex(key, was_ahead, is_ahead);
-        self.report(key, before, after, changes);
-    }
-
-    fn reindex(&mut self, key: &Key, was_ahead: Option<Revision>, is_ahead: Option<Revision>) {
-        if was_ahead != is_ahead {
-            was_ahead.map(|revision| self.ahead.remove(&(revision, key.clone())));
-            is_ahead.map(|revision| self.ahead.insert((revision, key.clone())));
-        }
-    }
-
-    fn report(&mut self, key: &Key, old: Option<Arc<T>>, new: Option<Arc<T>>, changes: &mut Vec<Change<T>>) {
-        match (&old, &new) {
-            (None, None) => return,
-            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => return,
-            (None, Some(_)) => self.shown += 1,
-            (Some(_), None) => self.shown -= 1,
-            (Some(_), Some(_)) => {}
-        }
-        changes.push(Change { key: key.clone(), old, new });
-    }
 }
 
 /// The value to show for a version that the feed brought: what we have already, if it is the same
 /// version, so that an echo changes nothing; what was readable before, if the new version is not.
-fn newest<T>(row: &Row<T>, uid: &Uid, revision: Revision, value: Option<Arc<T>>) -> Option<Arc<T>> {
+fn newest<V: Clone>(row: &Row<V>, uid: &Uid, revision: Revision, value: Option<V>) -> Option<V> {
     let ahead = row.ahead.as_ref().filter(|ahead| ahead.uid == *uid);
     let slot = row.feed.as_ref().filter(|slot| slot.uid == *uid);
     let same_ahead = ahead.filter(|ahead| ahead.revision == revision).and_then(|ahead| ahead.value.clone());

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::discovery::ApiResource;
 use proptest::prelude::*;
 use serde_json::json;
 
+use super::table::Observed;
 use super::*;
 
 fn config_map(name: &str, revision: u64, color: &str) -> ConfigMap {
@@ -120,6 +122,7 @@ fn changes_of_one_key_arrive_in_order_from_many_threads() {
         assert!(revision > *last, "{revision} after {last}");
         *last = revision;
     });
+    #[expect(clippy::disallowed_methods, reason = "threads against a lock, there is no context here")]
     std::thread::scope(|scope| {
         for thread in 0..4 {
             let store = store.clone();
@@ -277,5 +280,116 @@ proptest! {
             }
             prop_assert_eq!(store.count("colors", Lookup::Value("c1")), scan(&store, Lookup::Value("c1"), None).len());
         }
+    }
+}
+
+/// A store that packs, each name a family.
+fn packed(role: Role) -> Store<ConfigMap> {
+    let family = |object: &ConfigMap| object.metadata.name.as_deref().map(Key::cluster);
+    Store::packed(ApiResource::erase::<ConfigMap>(&()), &Packer::default(), role, family)
+}
+
+#[test]
+fn an_object_that_would_not_read_as_it_is_is_kept_as_it_is() {
+    let store = packed(Role::Root);
+    let mut object = config_map("a", 1, "red");
+    object.metadata.managed_fields = None;
+    // Written as text it is no fraction any more.
+    object.metadata.creation_timestamp = Some(serde_json::from_value(json!("2026-01-01T00:00:00Z")).unwrap());
+    if let Some(time) = &mut object.metadata.creation_timestamp {
+        time.0 = time.0.checked_add(std::time::Duration::from_nanos(1)).unwrap();
+    }
+    store.written(object.clone());
+    assert_eq!(*store.get(&key("a")).unwrap(), object);
+}
+
+#[test]
+fn the_echo_of_a_version_that_is_there_changes_nothing_in_a_packed_store_either() {
+    let (store, changes) = (packed(Role::Lead), Arc::new(Mutex::new(0)));
+    let count = Arc::clone(&changes);
+    store.subscribe(move |_| *count.lock().unwrap() += 1);
+    store.written(config_map("a", 7, "red"));
+    let object = Arc::new(config_map("a", 7, "red"));
+    store.applied(Observed { key: key("a"), uid: Uid::from("uid-a"), revision: Revision(7), value: Ok(object) });
+    assert_eq!(*changes.lock().unwrap(), 1);
+}
+
+/// What a store can be told.
+#[derive(Clone, Debug)]
+enum Word {
+    Written(u8, u64, u8),
+    Removed(u8),
+    Applied(u8, u64, u8),
+    Deleted(u8, u64),
+    Listed(Vec<(u8, u64, u8)>),
+}
+
+fn any_word() -> impl Strategy<Value = Word> {
+    let (name, revision, color) = (0..5_u8, 1..30_u64, 0..3_u8);
+    prop_oneof![
+        3 => (name.clone(), revision.clone(), color.clone()).prop_map(|(name, at, color)| Word::Written(name, at, color)),
+        1 => name.clone().prop_map(Word::Removed),
+        3 => (name.clone(), revision.clone(), color.clone()).prop_map(|(name, at, color)| Word::Applied(name, at, color)),
+        1 => (name.clone(), revision.clone()).prop_map(|(name, at)| Word::Deleted(name, at)),
+        1 => prop::collection::vec((name, revision, color), 0..24).prop_map(Word::Listed),
+    ]
+}
+
+fn tell(store: &Store<ConfigMap>, word: &Word) {
+    let object = |name: &u8, at: &u64, color: &u8| config_map(&format!("m{name}"), *at, &color.to_string());
+    let seen = |name: &u8, at: &u64, value: Option<ConfigMap>| Observed {
+        key: key(&format!("m{name}")),
+        uid: Uid::from(&*format!("uid-m{name}")),
+        revision: Revision(*at),
+        value: value.map(Arc::new).ok_or_else(|| "unreadable".to_owned()),
+    };
+    // Every third colour stands for an object that cannot be read.
+    let content = |name: &u8, at: &u64, color: &u8| (*color > 0).then(|| object(name, at, color));
+    match word {
+        Word::Written(name, at, color) => store.written(object(name, at, color)),
+        Word::Removed(name) => store.removed(&key(&format!("m{name}")), &format!("uid-m{name}")),
+        Word::Applied(name, at, color) => drop(store.applied(seen(name, at, content(name, at, color)))),
+        Word::Deleted(name, at) => assert!(store.deleted(seen(name, at, None)) != Verdict::Rewound),
+        Word::Listed(items) => {
+            store.list_begins();
+            for (name, at, color) in items {
+                drop(store.listed(seen(name, at, content(name, at, color))));
+            }
+            store.list_ends();
+        }
+    }
+}
+
+type Log = Arc<Mutex<Vec<(Key, Option<ConfigMap>, Option<ConfigMap>)>>>;
+
+fn logged(store: Store<ConfigMap>) -> (Store<ConfigMap>, Log) {
+    let (store, log) = (store.with_index("color", by_color), Log::default());
+    let lines = Arc::clone(&log);
+    let whole = |object: &Option<Arc<ConfigMap>>| object.as_deref().cloned();
+    store.subscribe(move |change| {
+        lines.lock().unwrap().push((change.key.clone(), whole(&change.old), whole(&change.new)));
+    });
+    (store, log)
+}
+
+proptest! {
+    /// Whatever two stores are told: that one of them packs cannot be seen.
+    #[test]
+    fn a_packed_store_shows_what_any_other_shows(words in prop::collection::vec(any_word(), 0..40)) {
+        let [plain, packed] = [store(), packed(Role::Lead)].map(logged);
+        for word in &words {
+            [&plain, &packed].into_iter().for_each(|(store, _)| tell(store, word));
+            let [(plain, _), (packed, _)] = [&plain, &packed];
+            prop_assert_eq!(plain.list(None), packed.list(None), "after {:?}", word);
+            prop_assert_eq!(plain.counts(), packed.counts(), "after {:?}", word);
+            for color in ["1", "2"] {
+                prop_assert_eq!(plain.by_index("color", color), packed.by_index("color", color), "after {:?}", word);
+            }
+            for name in 0..5_u8 {
+                let name = key(&format!("m{name}"));
+                prop_assert_eq!(format!("{:?}", plain.read(&name)), format!("{:?}", packed.read(&name)), "after {:?}", word);
+            }
+        }
+        prop_assert_eq!(&*plain.1.lock().unwrap(), &*packed.1.lock().unwrap());
     }
 }

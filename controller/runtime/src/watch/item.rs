@@ -43,17 +43,17 @@ pub(super) struct Unplaced {
 
 impl Item {
     /// Decodes the object.
-    pub(super) fn observe<T: Record>(self, resource: &ApiResource) -> Result<Observed<T>, Unplaced> {
+    pub(super) fn observe<T: Record>(self, resource: &ApiResource) -> Result<Observed<Arc<T>>, Unplaced> {
         let value = T::decode(resource, &self.raw).map(Arc::new);
         self.place(value)
     }
 
     /// What is needed of an object that is gone.
-    pub(super) fn observe_end<T>(self) -> Result<Observed<T>, Unplaced> {
+    pub(super) fn observe_end<T>(self) -> Result<Observed<Arc<T>>, Unplaced> {
         self.place(Err(String::new()))
     }
 
-    fn place<T>(&self, value: Result<Arc<T>, String>) -> Result<Observed<T>, Unplaced> {
+    fn place<T>(&self, value: Result<Arc<T>, String>) -> Result<Observed<Arc<T>>, Unplaced> {
         let (key, uid) = (Key::of(&self.meta), Uid::of(&self.meta));
         match Revision::of(&self.meta) {
             Ok(revision) => Ok(Observed { key, uid, revision, value }),

@@ -47,7 +47,7 @@ impl Pauses {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn pauses_double_up_to_half_a_minute_and_begin_anew_after_a_stable_time_only() {
         let mut pauses = Pauses::default();
         for upper in [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000] {
@@ -62,7 +62,7 @@ mod tests {
         assert!(pauses.next() <= Duration::from_millis(200));
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn a_server_that_is_away_is_looked_for_every_few_seconds() {
         let mut pauses = Pauses::default();
         let all: Vec<_> = (0..20).map(|_| pauses.unreached()).collect();

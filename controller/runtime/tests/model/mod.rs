@@ -82,7 +82,7 @@ pub(crate) struct World {
     feed: Feed,
     /// What the feed has said, taken alone.
     told: BTreeMap<Name, Content>,
-    table: Table<Content>,
+    table: Table<Arc<Content>>,
     /// What the changes add up to.
     mirror: BTreeMap<Name, Content>,
     /// The newest revision ever shown of a name.
@@ -370,13 +370,13 @@ impl World {
         self.take(outcome);
     }
 
-    fn observe(&self, content: Content) -> Observed<Content> {
+    fn observe(&self, content: Content) -> Observed<Arc<Content>> {
         let value = if self.readable(content.revision) { Ok(Arc::new(content)) } else { Err("unreadable".to_owned()) };
         Observed { key: key(content.name), uid: uid(content.uid), revision: Revision(content.revision), value }
     }
 
     /// Applies the changes to the mirror: they must fit one after the other.
-    fn take(&mut self, outcome: Outcome<Content>) {
+    fn take(&mut self, outcome: Outcome<Arc<Content>>) {
         for change in outcome.changes {
             self.say(format_args!("  change: {:?} {:?} -> {:?}", change.key, change.old, change.new));
             let name = name_of(&change.key);

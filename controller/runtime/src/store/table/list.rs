@@ -1,22 +1,21 @@
 //! Listing again: what a complete list replaces, and what it leaves alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use super::graves::Graves;
-use super::{Ahead, Change, Fault, Observed, Outcome, Revision, Row, Slot, Table, Verdict, newest};
+use super::{Ahead, Change, Fault, Kept, Observed, Outcome, Revision, Row, Slot, Table, Verdict, newest};
 use crate::store::{Key, Uid};
 
 /// A list under way. Nothing of it shows before it is complete.
 #[derive(Debug)]
-pub(super) struct Listing<T> {
+pub(super) struct Listing<V> {
     /// In the order of arrival, which is nearly that of the keys.
-    items: Vec<(Key, Slot<T>)>,
+    items: Vec<(Key, Slot<V>)>,
     faults: BTreeMap<Key, Fault>,
     highest: Revision,
 }
 
-impl<T> Table<T> {
+impl<V: Kept> Table<V> {
     /// A list will be asked for. Must be called before the request is sent; a list that was under
     /// way is forgotten.
     pub fn list_begins(&mut self) {
@@ -25,7 +24,7 @@ impl<T> Table<T> {
     }
 
     /// An item of the list.
-    pub fn listed(&mut self, seen: Observed<T>) -> Outcome<T> {
+    pub fn listed(&mut self, seen: Observed<V>) -> Outcome<V> {
         let known = self.faults.get(&seen.key);
         let Some(listing) = self.listing.as_mut() else {
             return Outcome::of(Verdict::Stale);
@@ -53,7 +52,7 @@ impl<T> Table<T> {
 
     /// The feed showed an object whose version cannot be read, so that it has no place in the
     /// order: a fault, and never an absence.
-    pub fn unplaced(&mut self, key: Key, uid: Uid, error: String) -> Outcome<T> {
+    pub fn unplaced(&mut self, key: Key, uid: Uid, error: String) -> Outcome<V> {
         let fault = Fault { key: key.clone(), uid, revision: Revision::default(), error };
         let known = self.faults.get(&key).is_some_and(|known| known.same_version(&fault));
         if let Some(listing) = self.listing.as_mut() {
@@ -73,7 +72,7 @@ impl<T> Table<T> {
     }
 
     /// The list is complete (rules 4 to 6).
-    pub fn list_ends(&mut self) -> Outcome<T> {
+    pub fn list_ends(&mut self) -> Outcome<V> {
         let Some(listing) = self.listing.take() else {
             return Outcome::of(Verdict::Stale);
         };
@@ -108,7 +107,7 @@ impl<T> Table<T> {
     }
 
     /// Does the list show less than the same server had shown before the list was asked for?
-    fn contradicts(&self, listing: &Listing<T>) -> bool {
+    fn contradicts(&self, listing: &Listing<V>) -> bool {
         listing.items.iter().filter(|(_, item)| item.revision > Revision::default()).any(|(key, item)| {
             let row = self.rows.get(key);
             let in_feed = row.and_then(|row| row.feed.as_ref()).is_some_and(|slot| slot.revision > item.revision);
@@ -123,13 +122,18 @@ impl<T> Table<T> {
     /// restart waits for.
     fn replace(
         &mut self,
-        mut items: Vec<(Key, Slot<T>)>,
+        mut items: Vec<(Key, Slot<V>)>,
         before: &Graves,
         rewound: bool,
-        changes: &mut Vec<Change<T>>,
+        changes: &mut Vec<Change<V>>,
     ) {
         items.sort_by(|(one, _), (other, _)| one.cmp(other));
         items.dedup_by(|(one, _), (other, _)| one == other); // a snapshot has none; a broken server might
+        for place in 1..items.len() {
+            if let Some([(before, _), (key, _)]) = items.get_mut(place - 1..=place) {
+                key.share_namespace(before);
+            }
+        }
         let mut items = items.into_iter().peekable();
         let mut rows = Vec::with_capacity(items.len().max(self.rows.len()));
         for (key, row) in std::mem::take(&mut self.rows) {
@@ -149,12 +153,12 @@ impl<T> Table<T> {
     fn replace_row(
         &mut self,
         key: Key,
-        mut row: Row<T>,
-        item: Option<Slot<T>>,
-        old: Option<Arc<T>>,
+        mut row: Row<V>,
+        item: Option<Slot<V>>,
+        old: Option<V>,
         rewound: bool,
-        changes: &mut Vec<Change<T>>,
-    ) -> (Key, Row<T>) {
+        changes: &mut Vec<Change<V>>,
+    ) -> (Key, Row<V>) {
         let gone = self.vanished(&row, item.as_ref());
         for uid in gone.iter().flatten().filter(|_| !rewound) {
             if !self.graves.holds(uid) {
@@ -174,16 +178,16 @@ impl<T> Table<T> {
 
     /// The incarnations of a key that existed before the list and are not in it: they are gone,
     /// whatever else a reply said of them (rule 5).
-    fn vanished(&self, row: &Row<T>, item: Option<&Slot<T>>) -> [Option<Uid>; 2] {
+    fn vanished(&self, row: &Row<V>, item: Option<&Slot<V>>) -> [Option<Uid>; 2] {
         let in_feed = row.feed.as_ref().map(|slot| &slot.uid);
-        let known = |ahead: &&Ahead<T>| ahead.known < self.epoch || ahead.covered(self.epoch, self.progress);
+        let known = |ahead: &&Ahead<V>| ahead.known < self.epoch || ahead.covered(self.epoch, self.progress);
         let written = row.ahead.as_deref().filter(known).map(|ahead| &ahead.uid);
         let listed = item.map(|slot| &slot.uid);
         [in_feed, written].map(|uid| uid.filter(|uid| Some(*uid) != listed).cloned())
     }
 }
 
-impl<T> Ahead<T> {
+impl<V> Ahead<V> {
     /// True when the list of this `epoch`, which is at `progress` or above, already says what this
     /// reply said.
     fn covered(&self, epoch: u64, progress: Revision) -> bool {

@@ -1,14 +1,13 @@
 //! One name in all namespaces.
 
 use std::iter;
-use std::sync::Arc;
 
-use super::{Key, Table};
+use super::{Kept, Key, Table};
 
-impl<T> Table<T> {
+impl<V: Kept> Table<V> {
     /// The objects of one name in all namespaces, in key order. Costs a look-up for each namespace that holds anything,
     /// whatever it holds, and no memory.
-    pub fn named(&self, name: &str) -> impl Iterator<Item = &Arc<T>> {
+    pub fn named(&self, name: &str) -> impl Iterator<Item = &V> {
         let mut next = Some(Key::cluster(name));
         iter::from_fn(move || {
             loop {

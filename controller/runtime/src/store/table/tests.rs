@@ -12,9 +12,9 @@ use super::*;
 
 /// A table of texts; objects are written `name uid@revision`.
 #[derive(Default)]
-struct Told(Table<String>);
+struct Told(Table<Arc<String>>);
 
-fn parse(text: &str) -> Observed<String> {
+fn parse(text: &str) -> Observed<Arc<String>> {
     let (name, rest) = text.split_once(' ').unwrap();
     let (uid, revision) = rest.split_once('@').unwrap();
     Observed {
@@ -32,23 +32,23 @@ impl Told {
         told
     }
 
-    fn list(&mut self, items: &[&str]) -> Outcome<String> {
+    fn list(&mut self, items: &[&str]) -> Outcome<Arc<String>> {
         self.0.list_begins();
         self.list_goes_on(items)
     }
 
-    fn list_goes_on(&mut self, items: &[&str]) -> Outcome<String> {
+    fn list_goes_on(&mut self, items: &[&str]) -> Outcome<Arc<String>> {
         for item in items {
             let _ = self.0.listed(parse(item));
         }
         self.0.list_ends()
     }
 
-    fn applied(&mut self, object: &str) -> Outcome<String> {
+    fn applied(&mut self, object: &str) -> Outcome<Arc<String>> {
         self.0.applied(parse(object))
     }
 
-    fn deleted(&mut self, object: &str) -> Outcome<String> {
+    fn deleted(&mut self, object: &str) -> Outcome<Arc<String>> {
         self.0.deleted(parse(object))
     }
 
