@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::Client;
 use pando_api::cluster::Cluster;
 use pando_context::Ctx;
-use pando_runtime::client::{ClientError, Credentials, Limits, Stack, Trouble};
+use pando_runtime::client::{ClientError, Credentials, Limits, Requests, Stack, Trouble};
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::breaker::Sign;
@@ -100,18 +100,21 @@ impl Connection {
 
     /// Two clients with connections of their own (requests, watches), all of whose tasks live under `ctx`.
     /// What the connections notice by themselves is told to `gate`.
-    pub(crate) fn open(&self, ctx: &Ctx, gate: &Arc<Gate>) -> Result<(Client, Client), Refused> {
-        // The gateway's deadline is the tighter one; these are for what hangs below it.
-        let limits = Limits { mutate: gateway::DEADLINE, read: gateway::DEADLINE, ..Limits::default() };
+    pub(crate) fn open(&self, ctx: &Ctx, gate: &Arc<Gate>) -> Result<(Requests, Client), Refused> {
         let gate = Arc::clone(gate);
-        let stack = Stack::for_member(&self.credentials).limits(limits).on_trouble(move |trouble| {
+        let stack = Stack::for_member(&self.credentials).limits(limits()).on_trouble(move |trouble| {
             gate.sign(match trouble {
                 Trouble::PingLost => Sign::Dead,
                 Trouble::WatchBroken => Sign::Broken,
             });
         });
-        Ok((stack.client(ctx)?, stack.client(ctx)?))
+        Ok((stack.requests(ctx)?, stack.client(ctx)?))
     }
+}
+
+/// Bounds of a member's clients. Requests have the deadline of their caller; these are for watches.
+pub(crate) fn limits() -> Limits {
+    Limits { mutate: gateway::DEADLINE, read: gateway::DEADLINE, ..Limits::default() }
 }
 
 #[cfg(test)]

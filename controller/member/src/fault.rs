@@ -44,7 +44,10 @@ pub enum Fault {
     /// Our own deadline passed. A write may or may not have taken effect: read before repeating it.
     #[error("no answer within {0:?}")]
     Deadline(Duration),
-    /// No connection, or it broke half-way (the outcome of a write is unknown).
+    /// There was no connection to send it over: nothing happened.
+    #[error("not reachable: {0}")]
+    NotSent(String),
+    /// The connection broke half-way: the outcome of a write is unknown.
     #[error("not reachable: {0}")]
     Unreachable(String),
     /// 401: the token is missing, expired or of another cluster.
@@ -119,7 +122,7 @@ impl Fault {
             Self::Stopped(_) => "stopped",
             Self::Lost(_) => "lost",
             Self::Deadline(_) => "deadline",
-            Self::Unreachable(_) => "unreachable",
+            Self::NotSent(_) | Self::Unreachable(_) => "unreachable",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden { .. } => "forbidden",
             Self::NotFound => "not_found",
@@ -146,9 +149,24 @@ impl Fault {
             self,
             Self::Lost(_)
                 | Self::Deadline(_)
+                | Self::NotSent(_)
                 | Self::Unreachable(_)
                 | Self::Unauthorized
                 | Self::Throttled { .. }
+                | Self::NotKubernetes(_)
+        )
+    }
+
+    /// Is it certain that a write which ended so changed nothing?
+    #[must_use]
+    pub fn is_certain(&self) -> bool {
+        !matches!(
+            self,
+            Self::Stopped(_)
+                | Self::Deadline(_)
+                | Self::Unreachable(_)
+                | Self::Server { .. }
+                | Self::TooLarge(_)
                 | Self::NotKubernetes(_)
         )
     }

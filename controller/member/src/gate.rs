@@ -197,6 +197,11 @@ impl Gate {
         self.line().limit.get()
     }
 
+    /// Lets so many calls in at a time from now on, whatever they say of the member: for tests of load.
+    pub fn fix_limit(&self, calls: usize) {
+        self.line().limit = Limit::fixed(calls);
+    }
+
     /// What is going on at this moment.
     #[must_use]
     pub fn traffic(&self) -> Traffic {
@@ -256,9 +261,13 @@ impl Pass {
         let (now, Some(gate)) = (Instant::now(), &self.gate) else { return };
         let sample = match fault {
             Some(Fault::Stopped(_) | Fault::Lost(_)) => return,
-            Some(Fault::Deadline(_) | Fault::Unreachable(_) | Fault::Throttled { .. } | Fault::Server { .. }) => {
-                Sample::Overload
-            }
+            Some(
+                Fault::Deadline(_)
+                | Fault::NotSent(_)
+                | Fault::Unreachable(_)
+                | Fault::Throttled { .. }
+                | Fault::Server { .. },
+            ) => Sample::Overload,
             _ => Sample::Answered(class, now.saturating_duration_since(self.began)),
         };
         {
@@ -295,7 +304,9 @@ fn sign(class: Class, fault: Option<&Fault>) -> Sign {
     match fault {
         // It may be the admission webhook of one kind that hangs.
         Some(Fault::Deadline(_)) if class == Class::Write => Sign::Slow,
-        Some(fault @ (Fault::Deadline(_) | Fault::Unreachable(_))) => strike(Why::Unreachable, fault),
+        Some(fault @ (Fault::Deadline(_) | Fault::NotSent(_) | Fault::Unreachable(_))) => {
+            strike(Why::Unreachable, fault)
+        }
         Some(fault @ Fault::Unauthorized) => strike(Why::Unauthorized, fault),
         Some(fault @ Fault::NotKubernetes(_)) => strike(Why::NotKubernetes, fault),
         Some(Fault::Server { code: 502..=504, .. }) => Sign::Unwell,

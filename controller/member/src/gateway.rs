@@ -13,7 +13,8 @@
 //! Flow: the member's [`Gate`](crate::gate::Gate), one request, one answer, no retry. Guarantees: no more calls at a time than the
 //! gate lets in, none while the member is lost; every call ends at the earliest of its own deadline, its caller's
 //! context and the cluster's; a mutating call needs a [`Term`]. Caveat: a write that ended without an
-//! answer (stopped, deadline, unreachable, server error) may have happened; read before repeating it.
+//! answer (stopped, deadline, unreachable, server error) may have happened; its object is among the member's
+//! [`Doubts`](crate::doubts::Doubts) until it was read.
 
 mod request;
 
@@ -21,11 +22,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http::Request;
+use http_body_util::BodyExt;
 use kube::client::Body;
-use pando_context::{Ctx, Kind, Stop};
-use pando_runtime::client::RequestError;
+use pando_context::Ctx;
+use pando_runtime::client::{Bounds, RequestError, Sent};
 use pando_runtime::term::Term;
 use secrecy::SecretString;
 use serde_json::Value;
@@ -38,12 +39,10 @@ use crate::link::Member;
 use crate::object::Live;
 use crate::target::Target;
 
-static CALL: Kind = Kind::new("call");
-
 /// Time for one write or single read, connection included.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 /// Largest answer about one object. etcd itself stops at 1.5 MiB; managed fields and a wide margin on top.
-const LARGEST_ANSWER: usize = 8 << 20;
+const LARGEST_ANSWER: u64 = 8 << 20;
 
 /// Told about every finished call: cluster, verb, outcome (`ok` or a [`Fault::category`]) and how long it took.
 pub type OnCall = Arc<dyn Fn(&Member, &'static str, &'static str, Duration) + Send + Sync>;
@@ -241,19 +240,28 @@ impl Gateway {
         let request = request?;
         let member = &self.member;
         let pass = member.ctx().run(member.gate().enter(ctx)).await.map_err(Fault::Stopped)??;
+        let class = if verb == "get" { Class::Read } else { Class::Write };
+        let write = (class == Class::Write).then(|| member.doubts().write(target));
         let started = Instant::now();
         let answer = exchange(member, ctx, self.deadline, LARGEST_ANSWER, request).await;
-        let outcome = answer.and_then(|(parts, body)| {
+        let is_unsent = matches!(&answer, Err(none) if none.sent == Sent::NotSent);
+        let outcome = answer.map_err(Fault::from).and_then(|(parts, body)| {
             if parts.status.is_success() {
                 read(body)
             } else {
                 Err(Fault::of_reply(verb, Some(target), parts.status, &parts.headers, &body))
             }
         });
-        let class = if verb == "get" { Class::Read } else { Class::Write };
-        pass.ended(class, outcome.as_ref().err());
+        let fault = outcome.as_ref().err();
+        if let Some(write) = write.filter(|_| is_unsent || fault.is_none_or(Fault::is_certain)) {
+            write.settle();
+        }
+        if matches!(fault, None | Some(Fault::NotFound)) {
+            member.doubts().clear(target);
+        }
+        pass.ended(class, fault);
         if let Some(on_call) = &self.on_call {
-            on_call(member, verb, outcome.as_ref().err().map_or("ok", Fault::category), started.elapsed());
+            on_call(member, verb, fault.map_or("ok", Fault::category), started.elapsed());
         }
         outcome
     }
@@ -266,48 +274,54 @@ impl Gateway {
 /// A request, or why it cannot be one.
 type Prepared = Result<Request<Body>, Fault>;
 
+/// No answer came, or not all of it.
+pub(crate) struct NoAnswer {
+    pub(crate) fault: Fault,
+    /// What the member may have made of the request.
+    pub(crate) sent: Sent,
+}
+
+impl From<NoAnswer> for Fault {
+    fn from(none: NoAnswer) -> Self {
+        none.fault
+    }
+}
+
 /// One request and its whole answer.
 ///
-/// A call has two parents: the cluster that receives it, under which it is listed and whose detach waits for it, and
-/// the caller. Either ends it.
+/// A call has two parents: the cluster that receives it, whose detach waits for it, and the caller. Either ends it.
 pub(crate) async fn exchange(
     member: &Member,
     caller: &Ctx,
     deadline: Duration,
-    limit: usize,
+    limit: u64,
     request: Request<Body>,
-) -> Result<(http::response::Parts, Bytes), Fault> {
-    let client = member.requests().clone();
-    let exchange = async move {
-        let answer: Response<Body> = client.send(request).await.map_err(|error| refused(&error))?;
-        let (parts, body) = answer.into_parts();
-        match Limited::new(body, limit).collect().await {
-            Ok(body) => Ok((parts, body.to_bytes())),
-            Err(error) if error.is::<LengthLimitError>() => {
-                Err(Fault::TooLarge(format!("the answer exceeds {limit} bytes")))
+) -> Result<(http::response::Parts, Bytes), NoAnswer> {
+    let answer = member.requests().send(caller, Bounds { within: deadline, bytes: limit }, request).await;
+    let (parts, body) = answer.map_err(|error| given_up(&error))?.into_parts();
+    match body.collect().await {
+        Ok(body) => Ok((parts, body.to_bytes())),
+        Err(error) => Err(match error.downcast_ref() {
+            Some(error) => given_up(error),
+            None => {
+                let fault = Fault::Unreachable(format!("the answer broke off: {}", cause(error.as_ref())));
+                NoAnswer { fault, sent: Sent::InFlight }
             }
-            Err(error) => Err(Fault::Unreachable(format!("the answer broke off: {}", cause(error.as_ref())))),
-        }
-    };
-    match member.ctx().timeout(&CALL, deadline, caller.run(exchange)).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(stop)) => Err(Fault::Stopped(stop)),
-        Err(Stop::Deadline(_)) if !member.ctx().is_cancelled() => Err(Fault::Deadline(deadline)),
-        Err(stop) => Err(Fault::Stopped(stop)),
+        }),
     }
 }
 
-/// Why no answer came. (The client turns answers that ask for a pause into errors of their own.)
-fn refused(error: &kube::Error) -> Fault {
-    if let kube::Error::Api(status) = error {
-        let code = http::StatusCode::from_u16(status.code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(status).unwrap_or_default();
-        return Fault::of_reply("get", None, code, &http::HeaderMap::new(), &body);
-    }
-    match RequestError::of(error) {
-        Some(RequestError::TooLarge { .. }) => Fault::TooLarge(one_line(&error.to_string())),
-        _ => Fault::Unreachable(cause(error)),
-    }
+/// Why no answer came.
+fn given_up(error: &RequestError) -> NoAnswer {
+    let sent = error.sent();
+    let fault = match error {
+        RequestError::Stopped { stop, .. } | RequestError::Closed { stop, .. } => Fault::Stopped(stop.clone()),
+        RequestError::Deadline { within, sent: Sent::InFlight, .. } => Fault::Deadline(*within),
+        RequestError::TooLarge { limit, .. } => Fault::TooLarge(format!("the answer exceeds {limit} bytes")),
+        error if sent == Sent::NotSent => Fault::NotSent(cause(error)),
+        error => Fault::Unreachable(cause(error)),
+    };
+    NoAnswer { fault, sent }
 }
 
 /// The innermost causes of a connection error, where the useful words are ("connection refused", "invalid peer certificate").

@@ -13,6 +13,7 @@
 
 pub mod breaker;
 pub mod connect;
+pub mod doubts;
 pub mod fault;
 pub mod gate;
 pub mod gateway;

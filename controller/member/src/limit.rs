@@ -40,6 +40,8 @@ pub enum Sample {
 #[derive(Clone, Debug)]
 pub struct Limit {
     now: usize,
+    /// It stays as it is, whatever the calls say.
+    is_fixed: bool,
     /// Up to here every answer makes room for one more call, above every round of answers does.
     steep_until: usize,
     /// Answers since the last step.
@@ -52,12 +54,26 @@ pub struct Limit {
 
 impl Default for Limit {
     fn default() -> Self {
-        Self { now: LEAST, steep_until: MOST, answers: 0, cut: None, reads: Pace::default(), writes: Pace::default() }
+        Self {
+            now: LEAST,
+            is_fixed: false,
+            steep_until: MOST,
+            answers: 0,
+            cut: None,
+            reads: Pace::default(),
+            writes: Pace::default(),
+        }
     }
 }
 
 impl Limit {
-    /// The present limit, from [`LEAST`] to [`MOST`].
+    /// A limit that stays as it is: for tests of load. Beyond [`MOST`] if need be.
+    #[must_use]
+    pub fn fixed(calls: usize) -> Self {
+        Self { now: calls, is_fixed: true, ..Self::default() }
+    }
+
+    /// The present limit, from [`LEAST`] to [`MOST`] unless it is fixed.
     #[must_use]
     pub fn get(&self) -> usize {
         self.now
@@ -66,6 +82,9 @@ impl Limit {
     /// Takes in a call that began at `began` and has ended at `now`; `in_flight` counts it and those beside it. A limit
     /// that is not used is not raised: nobody knows what the member would say to more.
     pub fn observe(&mut self, sample: Sample, began: Instant, in_flight: usize, now: Instant) {
+        if self.is_fixed {
+            return;
+        }
         let is_slow = match sample {
             Sample::Answered(Class::Read, took) => self.reads.is_much_slower(took),
             Sample::Answered(Class::Write, took) => self.writes.is_much_slower(took),
@@ -80,6 +99,9 @@ impl Limit {
 
     /// Begins anew after an outage: from [`LEAST`] on, steeply up to half of what it was.
     pub fn restart(&mut self) {
+        if self.is_fixed {
+            return;
+        }
         self.steep_until = (self.now / 2).max(LEAST * 4);
         self.now = LEAST;
         self.answers = 0;

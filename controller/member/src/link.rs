@@ -7,7 +7,10 @@ use std::sync::Arc;
 use kube::Client;
 use pando_api::names::ClusterName;
 use pando_context::Ctx;
+use pando_runtime::client::Requests;
 
+use crate::connect;
+use crate::doubts::Doubts;
 use crate::gate::Gate;
 
 /// The link to one member cluster. Its clients stay inside this package: requests go through [`crate::gateway`],
@@ -16,16 +19,24 @@ use crate::gate::Gate;
 pub struct Member {
     name: ClusterName,
     ctx: Ctx,
-    requests: Client,
+    requests: Requests,
     watches: Client,
     gate: Arc<Gate>,
+    doubts: Arc<Doubts>,
 }
 
 impl Member {
-    /// A link from its parts: `requests` and `watches` are separate connections, so that a slow list never holds up a write.
+    /// A link over clients that the caller brings.
     #[must_use]
     pub fn new(name: ClusterName, ctx: Ctx, requests: Client, watches: Client) -> Self {
-        Self { name, ctx, requests, watches, gate: Gate::new() }
+        let requests = Requests::through(&ctx, connect::limits(), requests);
+        Self::over(name, ctx, requests, watches)
+    }
+
+    /// A link from its parts: `requests` and `watches` are separate connections, so that a slow list never holds up a write.
+    #[must_use]
+    pub fn over(name: ClusterName, ctx: Ctx, requests: Requests, watches: Client) -> Self {
+        Self { name, ctx, requests, watches, gate: Gate::new(), doubts: Arc::default() }
     }
 
     /// The same behind a gate that the connections know of.
@@ -52,7 +63,13 @@ impl Member {
         &self.gate
     }
 
-    pub(crate) fn requests(&self) -> &Client {
+    /// Writes whose outcome is unknown.
+    #[must_use]
+    pub fn doubts(&self) -> &Doubts {
+        &self.doubts
+    }
+
+    pub(crate) fn requests(&self) -> &Requests {
         &self.requests
     }
 

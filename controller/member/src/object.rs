@@ -1,7 +1,7 @@
 //! What is known of an object that lives in a member.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::ApiResource;
@@ -69,7 +69,11 @@ impl Live {
     /// The same object as the store keeps it.
     #[must_use]
     pub fn record(&self) -> MemberObject {
-        MemberObject { meta: kept(&self.meta), raw: Mutex::new(Some(Arc::clone(&self.raw))), reading: OnceLock::new() }
+        MemberObject {
+            unread: Mutex::new(Some(Arc::clone(&self.raw))),
+            reading: OnceLock::new(),
+            meta: Some(Box::new(kept(&self.meta))),
+        }
     }
 }
 
@@ -90,8 +94,7 @@ fn read_meta(raw: &RawValue) -> Result<ObjectMeta, String> {
     Ok(metadata)
 }
 
-/// What the store needs of metadata: a place, a version, and whether the object is on its way out. Labels and annotations were
-/// read into the [`Reading`]; with them an object would weigh several times as much.
+/// What the store needs of metadata to place an object, and nothing else.
 fn kept(meta: &ObjectMeta) -> ObjectMeta {
     ObjectMeta {
         name: meta.name.clone(),
@@ -138,21 +141,22 @@ pub struct Reading {
 /// Reads a live object: injected, because comparing with what is wanted is deciding, and this package does not decide.
 pub type Decode = Arc<dyn Fn(&ApiResource, &RawValue) -> Reading + Send + Sync>;
 
-/// One of our objects in a member, as the store keeps it: metadata and what was read out of it, not the object.
+/// One of our objects in a member, as the store keeps it: what was read out of it, not the object.
 ///
 /// The object itself is dropped at the first [`reading`](MemberObject::reading), which the subscriber of the watch asks
-/// for at once.
+/// for at once. Its metadata says where it belongs in the store, which knows that itself afterwards.
 pub struct MemberObject {
-    meta: ObjectMeta,
-    raw: Mutex<Option<Arc<RawValue>>>,
+    unread: Mutex<Option<Arc<RawValue>>>,
     reading: OnceLock<Reading>,
+    /// Until it is in a store.
+    meta: Option<Box<ObjectMeta>>,
 }
 
 impl MemberObject {
     /// What `decode` makes of the object: computed once, by the first caller.
     pub fn reading(&self, resource: &ApiResource, decode: &Decode) -> &Reading {
         self.reading.get_or_init(|| {
-            let raw = self.raw.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let raw = self.unread.lock().unwrap_or_else(PoisonError::into_inner).take();
             match raw {
                 Some(raw) => decode(resource, &raw),
                 // Unreachable while `reading` is the only taker; an empty reading makes the reconcile read again.
@@ -172,23 +176,28 @@ impl MemberObject {
 
 impl fmt::Debug for MemberObject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemberObject")
-            .field("name", &self.meta.name)
-            .field("reading", &self.reading.get())
-            .finish_non_exhaustive()
+        f.debug_struct("MemberObject").field("reading", &self.reading.get()).finish_non_exhaustive()
     }
 }
 
 impl Record for MemberObject {
     fn decode(_: &ApiResource, raw: &RawValue) -> Result<Self, String> {
-        let meta = kept(&read_meta(raw)?);
-        Ok(Self { meta, raw: Mutex::new(Some(Arc::from(raw.to_owned()))), reading: OnceLock::new() })
+        read_meta(raw)?;
+        Ok(Self { unread: Mutex::new(Some(Arc::from(raw.to_owned()))), reading: OnceLock::new(), meta: None })
     }
 
+    /// Empty once it is in a store.
     fn meta(&self) -> &ObjectMeta {
-        &self.meta
+        self.meta.as_deref().unwrap_or(&NO_META)
+    }
+
+    fn placed(&mut self) {
+        self.meta = None;
     }
 }
+
+/// The metadata of an object whose place is known.
+static NO_META: LazyLock<ObjectMeta> = LazyLock::new(ObjectMeta::default);
 
 #[cfg(test)]
 mod tests {
@@ -227,7 +236,7 @@ mod tests {
         object.reading(&pods, &decode);
         object.reading(&pods, &decode);
         assert_eq!(seen.load(Ordering::Relaxed), live.raw().get().len());
-        assert!(object.raw.lock().unwrap().is_none());
+        assert!(object.unread.lock().unwrap().is_none());
     }
 
     #[test]

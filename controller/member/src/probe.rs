@@ -26,7 +26,7 @@ pub const DEADLINE: Duration = Duration::from_secs(5);
 /// shall not be noticed a deadline late. Enough for a new connection over a long distance.
 pub const SHORT_DEADLINE: Duration = Duration::from_secs(3);
 /// Discovery documents of clusters with hundreds of CRDs reach a few MiB.
-const LARGEST_ANSWER: usize = 32 << 20;
+const LARGEST_ANSWER: u64 = 32 << 20;
 
 /// What one look at a member found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,7 +124,7 @@ fn health_of(answer: Result<Bytes, Fault>) -> Health {
         Err(Fault::Unauthorized) => Health::Unauthorized,
         Err(Fault::Forbidden { rule }) => Health::Forbidden(rule),
         Err(Fault::NotKubernetes(text)) => Health::NotKubernetes(text),
-        Err(Fault::Unreachable(cause)) => Health::Unreachable(cause),
+        Err(Fault::NotSent(cause) | Fault::Unreachable(cause)) => Health::Unreachable(cause),
         Err(fault @ (Fault::Deadline(_) | Fault::Stopped(_))) => Health::Unreachable(fault.to_string()),
         Err(fault) => Health::Unhealthy(fault.to_string()),
     }

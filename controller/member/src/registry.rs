@@ -26,6 +26,7 @@ use crate::missing::Missing;
 use crate::probe::Discovered;
 
 static CLUSTER: Kind = Kind::new("cluster");
+static DETACH: Kind = Kind::new("detach");
 
 /// How long a detach waits for what is in flight. Calls end at once when their context does; this is for their drops.
 pub const GRACE: Duration = Duration::from_secs(10);
@@ -197,9 +198,9 @@ pub enum AttachError {
     StillRunning(#[from] StillRunning),
 }
 
-/// Something of a detached cluster did not end within [`GRACE`]. Detaching again goes on waiting for it.
+/// Something of a detached cluster did not end within [`GRACE`]. It is waited for; detaching again waits for it, too.
 #[derive(Debug, thiserror::Error)]
-#[error("cluster {cluster} is not fully detached after {GRACE:?}: {left}; retried")]
+#[error("cluster {cluster} is not fully detached after {GRACE:?}; /debug/contexts shows what is left; retried")]
 pub struct StillRunning {
     /// The member.
     pub cluster: ClusterName,
@@ -221,8 +222,18 @@ struct Inner {
 #[derive(Default)]
 struct Slots {
     attached: BTreeMap<ClusterName, (Scope, Arc<Entry>)>,
-    /// Lives that were cancelled and have not ended yet.
-    leaving: BTreeMap<ClusterName, Scope>,
+    /// Lives that were cancelled and have not ended yet. Each has a task of its own that waits for it, so that it is not
+    /// forgotten when whoever asked for the end gives up waiting.
+    leaving: BTreeMap<ClusterName, watch::Receiver<Draining>>,
+}
+
+/// How far the end of a life is.
+#[derive(Clone, Debug)]
+enum Draining {
+    /// This was left after [`GRACE`]: the context tree. `None` before.
+    Waiting(Option<String>),
+    /// Nothing is left.
+    Ended,
 }
 
 impl Registry {
@@ -256,7 +267,7 @@ impl Registry {
         let scope = self.inner.parent.child_named(&CLUSTER, name);
         let gate = Gate::new();
         let (requests, watches) = connection.open(scope.ctx(), &gate)?;
-        let member = Member::new(name.clone(), scope.ctx().clone(), requests, watches).behind(gate);
+        let member = Member::over(name.clone(), scope.ctx().clone(), requests, watches).behind(gate);
         let credentials = Some(connection.credentials().clone());
         Ok(Attached::New(self.enter(member, scope, credentials, connection.fingerprint())))
     }
@@ -287,29 +298,67 @@ impl Registry {
     }
 
     /// Ends everything that belongs to a member and returns when nothing of it is left. Detaching what is not attached
-    /// is fine.
+    /// is fine. Whoever stops waiting, or calls while another call waits, does not end the wait: no new life of the member
+    /// begins before this one has ended.
     ///
     /// # Errors
-    /// [`StillRunning`] after [`GRACE`]; the rest is remembered, and the next call goes on waiting for it.
+    /// [`StillRunning`] after [`GRACE`]; the rest is remembered and waited for, and the next call goes on waiting, too.
     pub async fn detach(&self, name: &ClusterName) -> Result<(), StillRunning> {
-        let scope = {
-            let mut slots = self.slots();
-            let attached = slots.attached.remove(name).map(|(scope, _)| scope);
-            attached.or_else(|| slots.leaving.remove(name))
-        };
-        let Some(scope) = scope else { return Ok(()) };
-        let reason = Reason::new(ReasonKind::Detached, format!("cluster {name} is detached"));
-        match scope.stop(reason, GRACE).await {
-            Ok(stopped) => {
-                tracing::info!(cluster = %name, after = ?stopped.after, "detached");
-                Ok(())
+        self.end(name);
+        let Some(mut draining) = self.slots().leaving.get(name).cloned() else { return Ok(()) };
+        let left = |left: &str| Err(StillRunning { cluster: name.clone(), left: left.to_owned() });
+        draining.mark_unchanged();
+        loop {
+            if matches!(*draining.borrow(), Draining::Ended) {
+                return Ok(());
             }
-            Err(running) => {
-                let left = running.tree().to_string();
-                self.slots().leaving.insert(name.clone(), running.into_scope());
-                Err(StillRunning { cluster: name.clone(), left })
+            if draining.changed().await.is_err() {
+                return left("the process ends before it");
+            }
+            if let Draining::Waiting(Some(tree)) = &*draining.borrow_and_update() {
+                return left(tree);
             }
         }
+    }
+
+    /// Cancels the life of a member, if it has one, and starts what waits for its end.
+    fn end(&self, name: &ClusterName) {
+        let (progress, draining) = watch::channel(Draining::Waiting(None));
+        let scope = {
+            let mut slots = self.slots();
+            let Some((scope, _)) = slots.attached.remove(name) else { return };
+            slots.leaving.insert(name.clone(), draining);
+            scope
+        };
+        let reason = |name: &ClusterName| Reason::new(ReasonKind::Detached, format!("cluster {name} is detached"));
+        scope.cancel(reason(name));
+        let (registry, cluster) = (self.clone(), name.clone());
+        let wait = move |_: Ctx| async move {
+            let (mut scope, mut told) = (scope, false);
+            loop {
+                match scope.stop(reason(&cluster), GRACE).await {
+                    Ok(stopped) => {
+                        tracing::info!(cluster = %cluster, after = ?stopped.after, aborted = ?stopped.aborted, "detached");
+                        registry.slots().leaving.remove(&cluster);
+                        progress.send_replace(Draining::Ended);
+                        return;
+                    }
+                    Err(running) => {
+                        let left = running.tree().to_string();
+                        // Once: it is a whole tree, and a stuck one stays for long.
+                        if told {
+                            tracing::debug!(cluster = %cluster, left, "still not ended; waited for");
+                        } else {
+                            tracing::warn!(cluster = %cluster, left, "not ended within {GRACE:?} of its detach; waited for");
+                        }
+                        told = true;
+                        progress.send_replace(Draining::Waiting(Some(left)));
+                        scope = running.into_scope();
+                    }
+                }
+            }
+        };
+        self.inner.parent.spawn_named(&DETACH, name, wait).detach();
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {

@@ -12,15 +12,21 @@
 //! * bounds what it takes in: a whole answer, or one line of a watch;
 //! * opens no watch again at once that the server keeps closing;
 //! * never retries: whoever asked decides. `Retry-After` arrives in the error ([`Stack`]);
-//! * runs its connections in a [`Ctx`]: when that ends they close, and `join` knows of them.
-//!
-//! (kube's `Client` itself holds one small task per client outside the tree, tower's buffer worker.
-//! It ends with the client's last clone.)
+//! * is one meaning of cancel: a call has two parents, the context that makes it and the [`Ctx`] of the client, which
+//!   receives it ([`CALL`]). It ends when either does, and both joins wait for it and for the body of its answer;
+//! * tells what is known of a request without an answer: [`Sent`];
+//! * runs everything of its own in that [`Ctx`]: connections, name lookups, the worker behind kube's client. When it ends the
+//!   sockets close, and when it is joined none is left;
+//! * tells the server the trace (`traceparent`).
 
+mod call;
 mod credentials;
+mod error;
 mod guard;
 mod pacing;
 mod request;
+mod requests;
+mod resolve;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,14 +39,18 @@ use hyper_util::rt::TokioTimer;
 use kube::client::{Body, ConfigExt};
 use kube::{Client, Config};
 use pando_context::{Ctx, Kind};
-use tower::util::BoxCloneService;
+use tower::util::BoxCloneSyncService;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_http::decompression::DecompressionLayer;
 
+pub use self::call::CALL;
 pub use self::credentials::{Credentials, Token};
-use self::guard::{Answer, ConnectDeadline, Guard, Reports};
-pub use self::guard::{RequestError, Trouble};
+pub use self::error::{RequestError, Sent};
+pub use self::guard::{Answer, Trouble};
+use self::guard::{ConnectDeadline, Guard, Reports, Wire};
 pub use self::request::{Exchange, Verb};
+pub use self::requests::{Bounds, Requests};
+use self::resolve::Resolver;
 
 /// What this process calls itself to API servers.
 pub const USER_AGENT: &str = concat!("pando/", env!("CARGO_PKG_VERSION"));
@@ -193,9 +203,14 @@ impl Stack {
         self
     }
 
-    /// Builds a client. Its connections live in `ctx`: each client has its own, so that, for
+    /// Builds a client of kube's. Its connections live in `ctx`: each client has its own, so that, for
     /// example, lists cannot hold up writes. Must be called within a tokio runtime.
     pub fn client(&self, ctx: &Ctx) -> Result<Client, ClientError> {
+        self.requests(ctx).map(|requests| requests.client())
+    }
+
+    /// Builds a client whose callers say in which context they ask. As [`Stack::client`] otherwise.
+    pub fn requests(&self, ctx: &Ctx) -> Result<Requests, ClientError> {
         let Self { config, limits, .. } = self;
         let invalid = |error| ClientError::Config(Box::new(error));
         let auth = if self.token.is_some() { None } else { config.auth_layer().map_err(invalid)? };
@@ -208,9 +223,10 @@ impl Stack {
             .layer(DecompressionLayer::new().no_br().no_deflate().no_zstd().gzip(self.gzip))
             .map_err(BoxError::from)
             .service(self.transport(ctx)?);
-        let service: BoxCloneService<_, Response<Answer>, _> = service.map_response(guard::boxed).boxed_clone();
-        let guard = Guard::new(ctx.clone(), *limits, self.reports.clone(), service);
-        Ok(Client::new(guard, config.default_namespace.clone()))
+        let service: BoxCloneSyncService<_, Response<Answer>, _> =
+            BoxCloneSyncService::new(service.map_response(guard::boxed));
+        let guard = Guard::new(ctx.clone(), *limits, self.reports.clone(), Wire::Seen, service);
+        Ok(Requests::new(guard, config.default_namespace.clone()))
     }
 
     fn transport(&self, ctx: &Ctx) -> Result<Transport, ClientError> {
@@ -218,7 +234,7 @@ impl Stack {
         if config.proxy_url.is_some() {
             return Err(ClientError::Proxy);
         }
-        let mut tcp = HttpConnector::new();
+        let mut tcp = HttpConnector::new_with_resolver(Resolver::new(ctx.clone()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(self.limits.connect));
@@ -250,7 +266,7 @@ impl Stack {
     }
 }
 
-type Transport = legacy::Client<ConnectDeadline<hyper_rustls::HttpsConnector<HttpConnector>>, Body>;
+type Transport = legacy::Client<ConnectDeadline<hyper_rustls::HttpsConnector<HttpConnector<Resolver>>>, Body>;
 
 /// Headers that every request carries. A token of ours replaces whatever was there.
 fn headers(mut request: Request<Body>, token: Option<&Token>) -> Request<Body> {

@@ -60,10 +60,9 @@ fn black_hole(root: &Scope) -> (Member, Arc<AtomicUsize>) {
     (Member::new(ClusterName::parse("bj").unwrap(), root.ctx().clone(), client.clone(), client), held)
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_black_hole_never_holds_more_calls_than_its_limit_and_is_lost_after_one_deadline() {
-    let root = Scope::root("test");
-    let (member, held) = black_hole(&root);
+#[pando_context::test(paused)]
+async fn a_black_hole_never_holds_more_calls_than_its_limit_and_is_lost_after_one_deadline(root: &Scope) {
+    let (member, held) = black_hole(root);
     let gate = Arc::clone(member.gate());
     assert!(finds(&gate, State::Connected));
     let gateway = Gateway::new(member);
@@ -89,9 +88,8 @@ async fn a_black_hole_never_holds_more_calls_than_its_limit_and_is_lost_after_on
     assert_eq!(held.load(Ordering::SeqCst), 0);
 }
 
-#[tokio::test(start_paused = true)]
-async fn first_come_first_served_and_who_leaves_the_line_holds_nobody_up() {
-    let root = Scope::root("test");
+#[pando_context::test(paused)]
+async fn first_come_first_served_and_who_leaves_the_line_holds_nobody_up(root: &Scope) {
     let gate = Gate::new();
     let mut inside: Vec<Pass> = Vec::new();
     for _ in 0..LEAST {
@@ -120,9 +118,8 @@ async fn first_come_first_served_and_who_leaves_the_line_holds_nobody_up() {
     assert_eq!((gate.traffic().in_flight, gate.traffic().waiting), (0, 0));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_lost_member_sends_everybody_in_the_line_away_at_once() {
-    let root = Scope::root("test");
+#[pando_context::test(paused)]
+async fn a_lost_member_sends_everybody_in_the_line_away_at_once(root: &Scope) {
     let gate = Gate::new();
     finds(&gate, State::Connected);
     let mut inside = Vec::new();
@@ -141,9 +138,8 @@ async fn a_lost_member_sends_everybody_in_the_line_away_at_once() {
     assert!(gate.enter(root.ctx()).await.is_ok());
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_was_sent_before_an_outage_does_not_end_the_return() {
-    let root = Scope::root("test");
+#[pando_context::test(paused)]
+async fn what_was_sent_before_an_outage_does_not_end_the_return(root: &Scope) {
     let gate = Gate::new();
     finds(&gate, State::Connected);
     let mut before = Vec::new();
@@ -162,9 +158,8 @@ async fn what_was_sent_before_an_outage_does_not_end_the_return() {
     assert!(matches!(gate.state(), State::Lost { .. }));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_member_that_asks_for_a_pause_gets_one_for_everybody_but_a_short_one() {
-    let root = Scope::root("test");
+#[pando_context::test(paused)]
+async fn a_member_that_asks_for_a_pause_gets_one_for_everybody_but_a_short_one(root: &Scope) {
     let gate = Gate::new();
     let pass = gate.enter(root.ctx()).await.unwrap();
     let day = Duration::from_secs(86_400);

@@ -25,7 +25,7 @@ async fn health_of_server(code: u16, body: &'static str) -> Health {
     probe(root.ctx(), &member, false, DEADLINE).await.health
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn a_rejected_token_is_not_a_dead_cluster() {
     assert_eq!(health_of_server(200, "ok").await, Health::Healthy);
     assert_eq!(health_of_server(401, r#"{"reason":"Unauthorized"}"#).await, Health::Unauthorized);
@@ -38,7 +38,7 @@ async fn a_rejected_token_is_not_a_dead_cluster() {
     }
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn a_web_page_is_no_health_and_a_login_that_fails_later_counts() {
     assert!(matches!(health_of_server(200, "<!DOCTYPE html><title>Log in</title>").await, Health::NotKubernetes(_)));
     let root = Scope::root("test");
@@ -53,16 +53,14 @@ async fn a_web_page_is_no_health_and_a_login_that_fails_later_counts() {
     }
 }
 
-#[tokio::test]
-async fn a_server_without_readyz_is_asked_for_healthz() {
-    let root = Scope::root("test");
-    let member =
-        member(
-            &root,
-            |path, _| {
-                if path == "/healthz" { (200, "ok".into()) } else { (404, "404 page not found".into()) }
-            },
-        );
+#[pando_context::test]
+async fn a_server_without_readyz_is_asked_for_healthz(root: &Scope) {
+    let member = member(
+        root,
+        |path, _| {
+            if path == "/healthz" { (200, "ok".into()) } else { (404, "404 page not found".into()) }
+        },
+    );
     assert_eq!(probe(root.ctx(), &member, false, DEADLINE).await.health, Health::Healthy);
 }
 
@@ -75,10 +73,9 @@ fn aggregated(path: &str) -> Value {
     json!({"kind": "APIGroupDiscoveryList", "items": if path == "/api" { core } else { apps }})
 }
 
-#[tokio::test]
-async fn a_thorough_probe_learns_version_identity_and_kinds() {
-    let root = Scope::root("test");
-    let member = member(&root, |path, _| match path {
+#[pando_context::test]
+async fn a_thorough_probe_learns_version_identity_and_kinds(root: &Scope) {
+    let member = member(root, |path, _| match path {
         "/readyz" => (200, "ok".into()),
         "/version" => (200, r#"{"gitVersion":"v1.36.4"}"#.into()),
         "/api/v1/namespaces/kube-system" => (200, r#"{"metadata":{"name":"kube-system","uid":"cluster-7"}}"#.into()),
@@ -94,7 +91,7 @@ async fn a_thorough_probe_learns_version_identity_and_kinds() {
     assert!(!discovered.resource("v1", "Namespace").unwrap().1);
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn an_identity_that_cannot_be_read_is_not_an_answer() {
     let root = Scope::root("test");
     let asked = |code: u16, body: &'static str| {
@@ -114,10 +111,9 @@ async fn an_identity_that_cannot_be_read_is_not_an_answer() {
     assert!(matches!(asked(200, r#"{"metadata":{"name":"kube-system","uid":""}}"#).await, Identity::Unread(_)));
 }
 
-#[tokio::test]
-async fn a_member_that_hides_its_health_is_asked_who_it_is() {
-    let root = Scope::root("test");
-    let member = member(&root, |path, _| match path {
+#[pando_context::test]
+async fn a_member_that_hides_its_health_is_asked_who_it_is(root: &Scope) {
+    let member = member(root, |path, _| match path {
         "/readyz" => (403, r#"{"reason":"Forbidden","message":"no"}"#.into()),
         "/api/v1/namespaces/kube-system" => (200, r#"{"metadata":{"name":"kube-system","uid":"cluster-7"}}"#.into()),
         path => (200, aggregated(path).to_string()),
@@ -129,10 +125,9 @@ async fn a_member_that_hides_its_health_is_asked_who_it_is() {
     assert_eq!(probe(root.ctx(), &member, false, DEADLINE).await.identity, Identity::Unasked);
 }
 
-#[tokio::test]
-async fn a_root_that_does_not_answer_leaves_all_below_it_unread() {
-    let root = Scope::root("test");
-    let member = member(&root, |path, _| match path {
+#[pando_context::test]
+async fn a_root_that_does_not_answer_leaves_all_below_it_unread(root: &Scope) {
+    let member = member(root, |path, _| match path {
         "/readyz" => (200, "ok".into()),
         "/apis" => (503, "{}".into()),
         "/api/v1/namespaces/kube-system" => {
@@ -153,10 +148,9 @@ async fn a_root_that_does_not_answer_leaves_all_below_it_unread() {
     assert!(core.is_unread("v1") && !core.is_unread("apps/v1"));
 }
 
-#[tokio::test]
-async fn old_servers_are_asked_group_by_group() {
-    let root = Scope::root("test");
-    let member = member(&root, |path, _| match path {
+#[pando_context::test]
+async fn old_servers_are_asked_group_by_group(root: &Scope) {
+    let member = member(root, |path, _| match path {
         "/readyz" => (200, "ok".into()),
         "/api/v1/namespaces/kube-system" => {
             (200, json!({"metadata": {"name": "kube-system", "uid": "u-1"}}).to_string())

@@ -20,9 +20,8 @@ fn connection(endpoint: &str, token: &str) -> Connection {
     Connection::new(&cluster, &Secret { data: Some(data.into()), ..Secret::default() }).unwrap()
 }
 
-#[tokio::test]
-async fn another_token_keeps_the_life_of_a_member() {
-    let root = Scope::root("test");
+#[pando_context::test]
+async fn another_token_keeps_the_life_of_a_member(root: &Scope) {
     let registry = Registry::new(root.ctx().clone());
     let first = registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap();
     assert!(matches!(first, Attached::New(_)));
@@ -31,9 +30,8 @@ async fn another_token_keeps_the_life_of_a_member() {
     assert!(Arc::ptr_eq(first.entry(), second.entry()));
 }
 
-#[tokio::test]
-async fn another_endpoint_begins_a_new_life_after_the_old_one_ended() {
-    let root = Scope::root("test");
+#[pando_context::test]
+async fn another_endpoint_begins_a_new_life_after_the_old_one_ended(root: &Scope) {
     let registry = Registry::new(root.ctx().clone());
     let old = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
     let new = registry.attach(&name(), &connection("https://127.0.0.1:2", "a")).await.unwrap();
@@ -42,9 +40,8 @@ async fn another_endpoint_begins_a_new_life_after_the_old_one_ended() {
     assert!(!new.entry().member().ctx().is_cancelled());
 }
 
-#[tokio::test]
-async fn detaching_ends_every_task_of_the_member() {
-    let root = Scope::root("test");
+#[pando_context::test]
+async fn detaching_ends_every_task_of_the_member(root: &Scope) {
     let registry = Registry::new(root.ctx().clone());
     let entry = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
     let task = entry.member().ctx().spawn(&CLUSTER, |ctx| async move { ctx.cancelled().await });
@@ -54,9 +51,79 @@ async fn detaching_ends_every_task_of_the_member() {
     registry.detach(&name()).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_waiting_worker_goes_on_when_the_member_is_back() {
+/// Something of a member's life that nothing ends before it is dropped.
+fn held(entry: &Entry) -> Scope {
+    entry.member().ctx().child(&CLUSTER)
+}
+
+#[pando_context::test(paused)]
+async fn a_new_life_begins_only_after_the_old_one_has_drained(root: &Scope) {
+    let registry = Registry::new(root.ctx().clone());
+    let same = connection("https://127.0.0.1:1", "a");
+    let old = Arc::clone(registry.attach(&name(), &same).await.unwrap().entry());
+    let held = held(&old);
+    let (name, second) = (name(), Duration::from_secs(1));
+    let gave_up = root.ctx().timeout(&CLUSTER, second, registry.detach(&name)).await;
+    assert!(gave_up.is_err() && old.member().ctx().is_cancelled());
+    let too_early = root.ctx().timeout(&CLUSTER, second, registry.attach(&name, &same)).await;
+    assert!(too_early.is_err() && registry.get(&name).is_none(), "whoever stops waiting does not end the wait");
+    drop(held);
+    let new = registry.attach(&name, &same).await.unwrap();
+    assert!(matches!(new, Attached::New(_)));
+    assert!(!new.entry().member().ctx().is_cancelled());
+}
+
+#[pando_context::test(paused)]
+async fn what_does_not_end_in_time_is_told_and_waited_for(root: &Scope) {
+    let registry = Registry::new(root.ctx().clone());
+    let entry = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
+    let held = held(&entry);
+    for _ in 0..2 {
+        let running = registry.detach(&name()).await.unwrap_err();
+        assert!(running.left.contains("bj-prod"), "{}", running.left);
+        let said = running.to_string();
+        assert!(
+            !said.contains('\n') && !said.contains(running.left.as_str()),
+            "the tree is not for every retry: {said}"
+        );
+    }
+    drop(held);
+    registry.detach(&name()).await.unwrap();
+    registry.detach(&name()).await.unwrap();
+}
+
+#[pando_context::test]
+async fn attached_and_detached_in_quick_succession_a_member_has_one_life_at_a_time() {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    struct Alive(Arc<AtomicUsize>);
+    impl Drop for Alive {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
     let root = Scope::root("test");
+    let registry = Registry::new(root.ctx().clone());
+    let (alive, name) = (Arc::new(AtomicUsize::new(0)), name());
+    for _ in 0..200 {
+        let attached = registry.attach(&name, &connection("https://127.0.0.1:1", "a")).await.unwrap();
+        assert_eq!(alive.load(Ordering::SeqCst), 0, "something of the former life is left");
+        for _ in 0..3 {
+            let counted = Alive(Arc::clone(&alive));
+            alive.fetch_add(1, Ordering::SeqCst);
+            let ctx = attached.entry().member().ctx();
+            ctx.spawn(&CLUSTER, |ctx| async move { (ctx.cancelled().await, counted).1.0.load(Ordering::SeqCst) })
+                .detach();
+        }
+        tokio::task::yield_now().await;
+        let (first, second) = futures::join!(registry.detach(&name), registry.detach(&name));
+        first.and(second).unwrap();
+    }
+    assert_eq!(root.ctx().dump().len(), 1, "{}", root.ctx().dump());
+}
+
+#[pando_context::test]
+async fn a_waiting_worker_goes_on_when_the_member_is_back(root: &Scope) {
     let registry = Registry::new(root.ctx().clone());
     let entry = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
     assert!(entry.set_state(State::Lost { why: Why::Unreachable, cause: "no route".into() }));
@@ -67,9 +134,8 @@ async fn a_waiting_worker_goes_on_when_the_member_is_back() {
     waiting.await.unwrap();
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_kind_that_is_listed_and_not_served_is_asked_for_once_and_a_promised_one_often() {
-    let root = Scope::root("test");
+#[pando_context::test(paused)]
+async fn a_kind_that_is_listed_and_not_served_is_asked_for_once_and_a_promised_one_often(root: &Scope) {
     let registry = Registry::new(root.ctx().clone());
     let entry = Arc::clone(registry.attach(&name(), &connection("https://127.0.0.1:1", "a")).await.unwrap().entry());
     let kinds = vec![probe::Kind { name: "things".into(), kind: "Thing".into(), ..probe::Kind::default() }];

@@ -1,95 +1,41 @@
-//! Deadlines and size limits around a request and its answer.
+//! What goes around every request and its answer: the call's two parents, deadlines, sizes, and what is reported of it.
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use kube::client::Body;
-use pando_context::{Ctx, Instant, Kind, Stop};
-use tower::util::BoxCloneService;
+use pando_context::{Ctx, Instant, Kind, Stop, TraceId};
+use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt};
 
+use super::call::{Call, End};
+use super::error::{RequestError, Sent};
 use super::pacing::Pacing;
-use super::request::{Exchange, Target, Verb};
-use super::{Alert, Limits, Observer};
+use super::request::{Exchange, Target, Targets, Verb};
+use super::{Alert, Bounds, Limits, Observer};
 use crate::failpoint;
 
-const REQUEST: Kind = Kind::new("request");
 const CONNECT: Kind = Kind::new("connect");
+/// A watch that has not begun yet.
+const BEGIN: Kind = Kind::new("begin");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 /// An answer that says "later" is small.
 const STATUS_BYTES: u64 = 64 << 10;
 
 /// The body of an answer.
-pub(super) type Answer = UnsyncBoxBody<Bytes, BoxError>;
+pub type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Why a request of ours was given up here, not by the server. Found in kube's error with
-/// [`RequestError::of`].
-#[derive(Debug, thiserror::Error)]
-pub enum RequestError {
-    /// No complete answer within the deadline. A mutating request may have been carried out all the
-    /// same.
-    #[error("{verb} {resource}: no complete answer within {within:?}")]
-    Deadline {
-        /// What was asked.
-        verb: Verb,
-        /// Of which resource.
-        resource: String,
-        /// The deadline that applied.
-        within: Duration,
-    },
-    /// A watch said nothing for too long.
-    #[error("watch {resource}: silent for {silence:?}, the connection is taken to be dead")]
-    Silent {
-        /// Of which resource.
-        resource: String,
-        /// For how long.
-        silence: Duration,
-    },
-    /// The answer is larger than allowed.
-    #[error("{verb} {resource}: the answer has more than {limit} bytes")]
-    TooLarge {
-        /// What was asked.
-        verb: Verb,
-        /// Of which resource.
-        resource: String,
-        /// The limit that applied.
-        limit: u64,
-    },
-    /// No connection within the deadline.
-    #[error("no connection to {endpoint} within {within:?}")]
-    Connect {
-        /// Host and port.
-        endpoint: String,
-        /// The deadline that applied.
-        within: Duration,
-    },
-    /// The context in which the client lives has ended.
-    #[error("the client was closed: {0}")]
-    Closed(#[source] Stop),
-}
-
-impl RequestError {
-    /// Finds this error in what kube made of it.
-    pub fn of(error: &kube::Error) -> Option<&Self> {
-        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-        while let Some(error) = cause {
-            if let Some(found) = error.downcast_ref() {
-                return Some(found);
-            }
-            // An `io::Error` made of an error shows that one's source as its own, and skips the
-            // error itself.
-            let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-            cause = inner.map(|inner| inner as &(dyn std::error::Error + 'static)).or_else(|| error.source());
-        }
-        None
-    }
-}
+/// An exchange under way.
+pub(super) type Answering = Pin<Box<dyn Future<Output = Result<Response<Answer>, BoxError>> + Send>>;
 
 /// What a connection shows by itself about the server, whatever was asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,8 +55,8 @@ pub(super) struct Reports {
 
 impl Reports {
     /// Reports a connection that failed.
-    fn failed(&self, ctx: &Ctx, verb: Verb, error: &(dyn std::error::Error + 'static)) {
-        let Some(alert) = self.alert.as_ref().filter(|_| !ctx.is_cancelled()) else { return };
+    fn failed(&self, verb: Verb, error: &(dyn std::error::Error + 'static)) {
+        let Some(alert) = &self.alert else { return };
         if is_ping_lost(error) {
             alert(Trouble::PingLost);
         } else if matches!(verb, Verb::Watch | Verb::List) {
@@ -131,86 +77,141 @@ fn is_ping_lost(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-/// Bounds everything inside it by [`Limits`], and reports how it went.
+/// Whether it can be seen that a request is given to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wire {
+    /// Our own transport says so.
+    Seen,
+    /// Nobody says: from the moment on in which it is handed over, it may have been.
+    Unseen,
+}
+
+impl Wire {
+    fn follow(self, request: &mut Request<Body>) -> Progress {
+        Progress((self == Self::Seen).then(|| capture_connection(request)))
+    }
+}
+
+/// How far a request came.
+struct Progress(Option<CaptureConnection>);
+
+impl Progress {
+    fn sent(&self) -> Sent {
+        match &self.0 {
+            Some(connection) if connection.connection_metadata().is_none() => Sent::NotSent,
+            _ => Sent::InFlight,
+        }
+    }
+}
+
+/// The way of every request to one API server.
 #[derive(Clone)]
 pub(super) struct Guard {
     ctx: Ctx,
     limits: Limits,
     reports: Reports,
+    wire: Wire,
     pacing: Pacing,
-    inner: BoxCloneService<Request<Body>, Response<Answer>, BoxError>,
+    targets: Targets,
+    inner: BoxCloneSyncService<Request<Body>, Response<Answer>, BoxError>,
 }
 
 impl Guard {
+    /// `ctx` is the receiving side of every call.
     pub(super) fn new(
         ctx: Ctx,
         limits: Limits,
         reports: Reports,
-        inner: BoxCloneService<Request<Body>, Response<Answer>, BoxError>,
+        wire: Wire,
+        inner: BoxCloneSyncService<Request<Body>, Response<Answer>, BoxError>,
     ) -> Self {
-        Self { ctx, limits, reports, pacing: Pacing::default(), inner }
+        Self { ctx, limits, reports, wire, pacing: Pacing::default(), targets: Targets::default(), inner }
+    }
+
+    pub(super) fn ctx(&self) -> &Ctx {
+        &self.ctx
+    }
+
+    /// Sends a request on behalf of `caller`, or else of the context that polls first. `bounds` replace the limits of its
+    /// kind.
+    pub(super) fn carry(self, caller: Option<Ctx>, bounds: Option<Bounds>, request: Request<Body>) -> Answering {
+        Box::pin(async move { self.exchange(caller.or_else(Ctx::current), bounds, request).await })
+    }
+
+    async fn exchange(
+        self,
+        caller: Option<Ctx>,
+        bounds: Option<Bounds>,
+        mut request: Request<Body>,
+    ) -> Result<Response<Answer>, BoxError> {
+        let target = self.targets.of(request.method(), request.uri());
+        let usual = || Bounds { within: self.limits.within(target.verb), bytes: self.limits.answer_bytes };
+        let Bounds { within, bytes } = bounds.unwrap_or_else(usual);
+        let call = Call::begin(&self.ctx, caller, target, within);
+        call.check()?;
+        let watched = (call.target().verb == Verb::Watch).then(|| request.uri().path().to_owned());
+        if let Some(pause) = watched.as_deref().and_then(|path| self.pacing.pause(path, Instant::now())) {
+            let paused = call.run(call.ctx().sleep(pause)).await.flatten();
+            paused.map_err(|stop| call.ended(stop, Sent::NotSent))?;
+        }
+        if let Some(trace) = traceparent(call.ctx().trace_id()) {
+            request.headers_mut().entry(TRACEPARENT).or_insert(trace);
+        }
+        let progress = self.wire.follow(&mut request);
+        let began = Instant::now();
+        let Target { verb, resource, .. } = call.target();
+        failpoint::sending(*verb, resource);
+        let answering = self.inner.clone().oneshot(request);
+        let answer = match &watched {
+            Some(_) => call.run(call.ctx().timeout(&BEGIN, within, answering)).await.flatten(),
+            None => call.run(answering).await,
+        };
+        let is_open = matches!(&answer, Ok(Ok(answer)) if answer.status().is_success());
+        if let Some(path) = watched.filter(|_| !is_open) {
+            self.pacing.failed(&path);
+        }
+        if matches!(answer, Ok(Ok(_))) {
+            failpoint::answered(*verb, resource);
+        }
+        if let Some(observer) = &self.reports.observer {
+            let status = answer.as_ref().ok().and_then(|answer| answer.as_ref().ok());
+            let status = status.map(|answer| answer.status().as_u16());
+            observer(&Exchange { verb: *verb, resource, status, duration: began.elapsed() });
+        }
+        match answer {
+            Ok(Ok(answer)) => Ok(self.bounded(call, answer, bytes).await),
+            Ok(Err(error)) => Err(match call.stop() {
+                Some(stop) => call.ended(stop, progress.sent()).into(),
+                None => {
+                    self.reports.failed(*verb, error.as_ref());
+                    error
+                }
+            }),
+            Err(stop) => Err(call.ended(stop, progress.sent()).into()),
+        }
+    }
+
+    /// The answer, whose body belongs to the call.
+    async fn bounded(&self, call: Call, answer: Response<Answer>, bytes: u64) -> Response<Answer> {
+        let later = retry_after(&answer);
+        let limits = Limits { answer_bytes: later.map_or(bytes, |_| bytes.min(STATUS_BYTES)), ..self.limits };
+        let reports = self.reports.clone();
+        let answer = answer.map(|body| GuardedBody::new(body, call, limits, reports).boxed_unsync());
+        match later {
+            Some(seconds) => busy(answer, seconds).await,
+            None => answer,
+        }
     }
 }
 
-impl Service<Request<Body>> for Guard {
-    type Response = Response<Answer>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(())) // the inner service is made ready in the call, within its deadline
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let target = Target::of(request.method(), request.uri().path(), request.uri().query());
-        let Self { ctx, limits, reports, pacing, inner } = self.clone();
-        Box::pin(async move {
-            let watched = (target.verb == Verb::Watch).then(|| request.uri().path().to_owned());
-            if let Some(path) = &watched
-                && let Some(pause) = pacing.pause(path, Instant::now())
-                && let Err(stop) = ctx.sleep(pause).await
-            {
-                return Err(RequestError::Closed(stop).into());
-            }
-            let began = Instant::now();
-            let within = limits.within(target.verb);
-            failpoint::sending(target.verb, &target.resource);
-            let answer = ctx.timeout(&REQUEST, within, inner.oneshot(request)).await;
-            let is_open = matches!(&answer, Ok(Ok(answer)) if answer.status().is_success());
-            if let Some(path) = watched.filter(|_| !is_open) {
-                pacing.failed(&path);
-            }
-            if matches!(answer, Ok(Ok(_))) {
-                failpoint::answered(target.verb, &target.resource);
-            }
-            if let Some(observer) = &reports.observer {
-                let status =
-                    answer.as_ref().ok().and_then(|answer| answer.as_ref().ok()).map(|answer| answer.status().as_u16());
-                observer(&Exchange {
-                    verb: target.verb,
-                    resource: &target.resource,
-                    status,
-                    duration: began.elapsed(),
-                });
-            }
-            let answer = match answer {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(error)) => {
-                    reports.failed(&ctx, target.verb, error.as_ref());
-                    return Err(error);
-                }
-                Err(stop) => return Err(Box::new(ended(&ctx, stop, &target, within)) as BoxError),
-            };
-            let left = within.saturating_sub(began.elapsed());
-            let later = retry_after(&answer);
-            let limits = Limits { answer_bytes: later.map_or(limits.answer_bytes, |_| STATUS_BYTES), ..limits };
-            let answer = answer.map(|body| GuardedBody::new(body, ctx, target, limits, left, reports).boxed_unsync());
-            match later {
-                Some(seconds) => Ok(busy(answer, seconds).await),
-                None => Ok(answer),
-            }
-        })
-    }
+/// The call in the W3C's trace context, level 1. Its parent is a number of ours: we keep no spans, so that nobody is told to
+/// sample.
+fn traceparent(trace: TraceId) -> Option<HeaderValue> {
+    static CALLS: AtomicU64 = AtomicU64::new(1);
+    let call = CALLS.fetch_add(1, Ordering::Relaxed);
+    (trace.as_u128() != 0 && call != 0)
+        .then(|| HeaderValue::try_from(format!("00-{trace}-{call:016x}-00")).ok())
+        .flatten()
 }
 
 impl Limits {
@@ -221,14 +222,6 @@ impl Limits {
             Verb::Create | Verb::Update | Verb::Patch | Verb::Delete => self.mutate,
         }
     }
-}
-
-/// A stop of the call is its deadline, unless the client's own context has ended.
-fn ended(ctx: &Ctx, stop: Stop, target: &Target, within: Duration) -> RequestError {
-    if ctx.is_cancelled() {
-        return RequestError::Closed(stop);
-    }
-    RequestError::Deadline { verb: target.verb, resource: target.resource.clone(), within }
 }
 
 /// Erases the type of a body.
@@ -272,71 +265,92 @@ async fn busy(answer: Response<Answer>, seconds: u32) -> Response<Answer> {
     Response::from_parts(parts, body.boxed_unsync())
 }
 
-/// A body that must be complete in time, or (a watch) must not fall silent, and must not grow too
-/// large.
-struct GuardedBody {
+/// A body that must be complete in time, or (a watch) must not fall silent, that must not grow too large, and that ends when
+/// its call does. With its end, of whatever kind, the call is over.
+struct GuardedBody(Option<Reading>);
+
+struct Reading {
+    /// Before the call: what is read is gone before the call is.
     inner: Answer,
-    ctx: Ctx,
-    target: Target,
+    end: End,
+    /// When a watch has been silent for too long.
+    alarm: Option<Alarm>,
     limits: Limits,
     reports: Reports,
-    alarm: Alarm,
     /// When the last event of a watch was complete: one that trickles in is no sign of life.
     heard: Instant,
     /// Bytes that may still come; for a watch, before the end of the line.
     room: u64,
+    call: Call,
 }
 
 type Alarm = Pin<Box<dyn Future<Output = Result<(), Stop>> + Send>>;
 
 impl GuardedBody {
-    fn new(inner: Answer, ctx: Ctx, target: Target, limits: Limits, left: Duration, reports: Reports) -> Self {
-        let after = if target.verb == Verb::Watch { limits.watch_silence } else { left };
-        let alarm = alarm(ctx.clone(), after);
-        Self { inner, ctx, target, limits, reports, alarm, heard: Instant::now(), room: limits.answer_bytes }
+    fn new(inner: Answer, call: Call, limits: Limits, reports: Reports) -> Self {
+        let is_watch = call.target().verb == Verb::Watch;
+        let alarm = is_watch.then(|| alarm(call.ctx().clone(), limits.watch_silence));
+        let (heard, room) = (Instant::now(), limits.answer_bytes);
+        Self(Some(Reading { inner, end: call.end(), alarm, limits, reports, heard, room, call }))
     }
+}
 
+impl Reading {
     /// Ready with the reason to give up, if there is one.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<RequestError> {
-        let watch = self.target.verb == Verb::Watch;
-        loop {
-            if let Err(stop) = ready!(self.alarm.as_mut().poll(cx)) {
-                return Poll::Ready(RequestError::Closed(stop));
-            }
-            if !watch {
-                let within = self.limits.within(self.target.verb);
-                return Poll::Ready(RequestError::Deadline {
-                    verb: self.target.verb,
-                    resource: self.target.resource.clone(),
-                    within,
-                });
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<RequestError> {
+        if let Poll::Ready(stop) = self.end.poll(cx) {
+            return Poll::Ready(self.call.ended(stop, Sent::InFlight));
+        }
+        while let Some(alarm) = &mut self.alarm {
+            if let Err(stop) = ready!(alarm.as_mut().poll(cx)) {
+                return Poll::Ready(self.call.ended(stop, Sent::InFlight));
             }
             // Set once per silence and not once per event: events are many.
             let silence = self.limits.watch_silence;
             let left = silence.saturating_sub(self.heard.elapsed());
             if left.is_zero() {
-                return Poll::Ready(RequestError::Silent { resource: self.target.resource.clone(), silence });
+                return Poll::Ready(RequestError::Silent { resource: self.call.target().resource.clone(), silence });
             }
-            self.alarm = alarm(self.ctx.clone(), left);
+            self.alarm = Some(self::alarm(self.call.ctx().clone(), left));
+        }
+        Poll::Pending
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        // Asked on every turn, or a body that always has a little more would never be looked at the clock.
+        if let Poll::Ready(error) = self.poll_end(cx) {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        match ready!(Pin::new(&mut self.inner).poll_frame(cx)) {
+            Some(Ok(frame)) => {
+                let counted = frame.data_ref().map_or(Ok(()), |data| self.count(data));
+                Poll::Ready(Some(counted.map(|()| frame).map_err(Into::into)))
+            }
+            Some(Err(error)) => Poll::Ready(Some(Err(match self.call.stop() {
+                Some(stop) => self.call.ended(stop, Sent::InFlight).into(),
+                None => {
+                    self.reports.failed(self.call.target().verb, error.as_ref());
+                    error
+                }
+            }))),
+            None => Poll::Ready(None),
         }
     }
 
     /// Counts the data; fails when it is too much.
     fn count(&mut self, data: &Bytes) -> Result<(), RequestError> {
         let limit = self.limits.answer_bytes;
+        let Target { verb, resource, .. } = self.call.target();
         let mut since = data.remaining() as u64;
-        if self.target.verb == Verb::Watch
+        if *verb == Verb::Watch
             && let Some(end) = data.iter().rposition(|byte| *byte == b'\n')
         {
             self.heard = Instant::now();
             self.room = limit;
             since = (data.remaining() - end - 1) as u64;
         }
-        self.room = self.room.checked_sub(since).ok_or_else(|| RequestError::TooLarge {
-            verb: self.target.verb,
-            resource: self.target.resource.clone(),
-            limit,
-        })?;
+        let left = self.room.checked_sub(since);
+        self.room = left.ok_or_else(|| RequestError::TooLarge { verb: *verb, resource: resource.clone(), limit })?;
         Ok(())
     }
 }
@@ -350,30 +364,20 @@ impl HttpBody for GuardedBody {
     type Error = BoxError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        // Asked on every turn, or a body that always has a little more would never be looked at the clock.
-        if let Poll::Ready(error) = self.poll_alarm(cx) {
-            return Poll::Ready(Some(Err(error.into())));
+        let Some(reading) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(reading.poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            self.0 = None;
         }
-        match Pin::new(&mut self.inner).poll_frame(cx) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let counted = frame.data_ref().map_or(Ok(()), |data| self.count(data));
-                Poll::Ready(Some(counted.map(|()| frame).map_err(Into::into)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.reports.failed(&self.ctx, self.target.verb, error.as_ref());
-                Poll::Ready(Some(Err(error)))
-            }
-            Poll::Ready(None) => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        self.0.as_ref().is_none_or(|reading| reading.inner.is_end_stream())
     }
 
     fn size_hint(&self) -> http_body::SizeHint {
-        self.inner.size_hint()
+        self.0.as_ref().map_or_else(|| http_body::SizeHint::with_exact(0), |reading| reading.inner.size_hint())
     }
 }
 
@@ -419,7 +423,7 @@ where
         Box::pin(async move {
             match ctx.timeout(&CONNECT, within, connecting).await {
                 Ok(connected) => connected.map_err(Into::into),
-                Err(stop) if ctx.is_cancelled() => Err(RequestError::Closed(stop).into()),
+                Err(stop) if ctx.is_cancelled() => Err(RequestError::Closed { stop, sent: Sent::NotSent }.into()),
                 Err(_) => Err(RequestError::Connect { endpoint: name, within }.into()),
             }
         })

@@ -1,9 +1,12 @@
 //! What a request is about, read from its method and path.
 
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use http::Method;
+use http::{Method, Uri};
 
 /// Kubernetes' name for what a request does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,51 +71,104 @@ pub struct Exchange<'a> {
 }
 
 /// Verb and resource of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Target {
     pub(super) verb: Verb,
     pub(super) resource: String,
+    /// Both, for people: `patch works/status`.
+    pub(super) name: Arc<str>,
 }
 
-impl Target {
-    pub(super) fn of(method: &Method, path: &str, query: Option<&str>) -> Self {
-        let (resource, named) = resource(path);
-        let watch = query.unwrap_or_default().split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"));
-        let verb = match *method {
-            Method::POST => Verb::Create,
-            Method::PUT => Verb::Update,
-            Method::PATCH => Verb::Patch,
-            Method::DELETE if named => Verb::Delete,
-            Method::DELETE => Verb::DeleteCollection,
-            _ if watch => Verb::Watch,
-            _ if named => Verb::Get,
-            _ => Verb::List,
-        };
-        Self { verb, resource }
+/// The targets of a client's requests, each made once: there are few, and many requests. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Targets(Arc<Mutex<HashMap<u64, Arc<Target>>>>);
+
+/// So many are kept. A server has fewer resources.
+const KEPT: usize = 4096;
+
+impl Targets {
+    pub(super) fn of(&self, method: &Method, uri: &Uri) -> Arc<Target> {
+        let (verb, resource) = read(method, uri);
+        let mut hasher = DefaultHasher::new();
+        (verb, &resource).hash(&mut hasher);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = known.get(&hasher.finish()).filter(|target| target.is(verb, &resource)) {
+            return Arc::clone(target);
+        }
+        let target = Arc::new(Target::new(verb, &resource));
+        if known.len() < KEPT {
+            known.insert(hasher.finish(), Arc::clone(&target));
+        }
+        target
     }
 }
 
+impl Target {
+    fn new(verb: Verb, resource: &Resource<'_>) -> Self {
+        let resource = match resource.sub {
+            Some(sub) => format!("{}/{sub}", resource.plural),
+            None => resource.plural.to_owned(),
+        };
+        Self { verb, name: format!("{verb} {resource}").into(), resource }
+    }
+
+    fn is(&self, verb: Verb, resource: &Resource<'_>) -> bool {
+        let (plural, sub) =
+            self.resource.split_once('/').map_or((&*self.resource, None), |(plural, sub)| (plural, Some(sub)));
+        self.verb == verb && plural == resource.plural && sub == resource.sub
+    }
+}
+
+/// What a path is about.
+#[derive(Hash)]
+struct Resource<'a> {
+    plural: &'a str,
+    sub: Option<&'a str>,
+}
+
+fn read<'a>(method: &Method, uri: &'a Uri) -> (Verb, Resource<'a>) {
+    let (resource, is_named) = resource(uri.path());
+    let is_watch = || uri.query().unwrap_or_default().split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"));
+    let verb = match *method {
+        Method::POST => Verb::Create,
+        Method::PUT => Verb::Update,
+        Method::PATCH => Verb::Patch,
+        Method::DELETE if is_named => Verb::Delete,
+        Method::DELETE => Verb::DeleteCollection,
+        _ if is_watch() => Verb::Watch,
+        _ if is_named => Verb::Get,
+        _ => Verb::List,
+    };
+    (verb, resource)
+}
+
 /// The resource of a path, and whether the path names one object (or is no resource path at all).
-fn resource(path: &str) -> (String, bool) {
+fn resource(path: &str) -> (Resource<'_>, bool) {
     let mut segments = path.split('/').filter(|segment| !segment.is_empty());
     let first = segments.next().unwrap_or_default();
+    let other = (Resource { plural: first, sub: None }, true);
     let skipped = match first {
         "api" => 1,
         "apis" => 2,
-        _ => return (first.to_owned(), true),
+        _ => return other,
     };
-    let rest: Vec<&str> = segments.skip(skipped).collect();
-    let rest = match rest.as_slice() {
+    let mut rest = [""; 5]; // `namespaces/<name>/<plural>/<name>/<sub>` is the longest
+    let mut count = 0;
+    for (place, segment) in rest.iter_mut().zip(segments.skip(skipped)) {
+        *place = segment;
+        count += 1;
+    }
+    let rest = match rest.get(..count).unwrap_or_default() {
         // `namespaces/x` alone, and its own sub-resources, are about the namespace.
-        ["namespaces", _, "status" | "finalize"] => &rest[..],
+        all @ ["namespaces", _, "status" | "finalize"] => all,
         ["namespaces", _, inner @ ..] if !inner.is_empty() => inner,
         all => all,
     };
     match rest {
-        [] => (first.to_owned(), true), // discovery
-        [plural] => ((*plural).to_owned(), false),
-        [plural, _] => ((*plural).to_owned(), true),
-        [plural, _, sub, ..] => (format!("{plural}/{sub}"), true),
+        [] => other, // discovery
+        [plural] => (Resource { plural, sub: None }, false),
+        [plural, _] => (Resource { plural, sub: None }, true),
+        [plural, _, sub, ..] => (Resource { plural, sub: Some(sub) }, true),
     }
 }
 
@@ -142,10 +198,15 @@ mod tests {
             ("GET", "/apis/apps/v1", None, "get apis"),
             ("GET", "/readyz", Some("verbose"), "get readyz"),
         ];
+        let targets = Targets::default();
         for (method, path, query, expected) in cases {
             let method = Method::from_bytes(method.as_bytes()).unwrap_or_default();
-            let Target { verb, resource } = Target::of(&method, path, query);
-            assert_eq!(format!("{verb} {resource}"), expected, "{path}");
+            let uri: Uri =
+                format!("{path}{}{}", query.map_or("", |_| "?"), query.unwrap_or_default()).parse().unwrap_or_default();
+            let target = targets.of(&method, &uri);
+            assert_eq!(&*target.name, expected, "{path}");
+            assert_eq!(format!("{} {}", target.verb, target.resource), expected);
+            assert!(Arc::ptr_eq(&target, &targets.of(&method, &uri)), "made once");
         }
     }
 }
