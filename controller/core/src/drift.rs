@@ -21,7 +21,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 pub use managed_fields::Conversion;
-pub use release::{ReleaseStep, release};
+pub use release::{ReleaseStep, release, stays};
 
 use crate::{
     manifest::{Identity, InvalidManifest, Manifest, text},

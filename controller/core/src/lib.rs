@@ -17,6 +17,7 @@
 pub mod aggregate;
 pub mod cluster_facts;
 pub mod conditions;
+pub mod detach;
 pub mod detect;
 pub mod drift;
 pub mod gates;

@@ -2,16 +2,28 @@
 //!
 //! The key tells them apart: with a namespace it is a ResourceBinding's, without one a ClusterResourceBinding's.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::core::ApiResource;
 use pando_api::work::{Binding, ClusterResourceBinding, ResourceBinding};
 use pando_context::{Ctx, Stop};
 use pando_core::aggregate;
-use pando_runtime::store::{Change, Key, Read, Store, Values};
+use pando_runtime::store::{Change, Key, Packer, Read, Role, Store, Values};
+
+#[cfg(doc)]
+use crate::reach::kind_value;
 
 /// Index of bindings: the clusters that they target, by name.
 pub const BINDINGS_BY_CLUSTER: &str = "cluster";
+
+/// Index of bindings: the kind of what they ship, as [`kind_value`].
+pub const BINDINGS_BY_KIND: &str = "kind";
+
+fn kind_of(binding: &Binding, values: &mut Values) {
+    let shipped = &binding.spec.resource;
+    values.add_joined(&[&shipped.api_version, "/", &shipped.kind]);
+}
 
 fn clusters_of(binding: &Binding, values: &mut Values) {
     for cluster in aggregate::targets(&binding.spec) {
@@ -27,14 +39,24 @@ pub struct Bindings {
 }
 
 impl Bindings {
-    /// Two empty stores, indexed [by cluster](BINDINGS_BY_CLUSTER); a watch for [each](Bindings::stores) fills them.
+    /// Two empty stores that nothing else is packed with: see [`Bindings::packed_with`].
     #[must_use]
     pub fn new() -> Self {
+        Self::packed_with(&Packer::default())
+    }
+
+    /// Two empty stores, indexed [by cluster](BINDINGS_BY_CLUSTER) and [by kind](BINDINGS_BY_KIND); a watch for
+    /// [each](Bindings::stores) fills them. The bindings are packed beside the templates that `packer` packs, too.
+    #[must_use]
+    pub fn packed_with(packer: &Packer) -> Self {
+        let store = |resource| {
+            let family = |binding: &Binding| Some(Key::of(&binding.metadata));
+            let store = Store::packed(resource, packer, Role::Leaf, family);
+            store.with_index(BINDINGS_BY_CLUSTER, clusters_of).with_index(BINDINGS_BY_KIND, kind_of)
+        };
         Self {
-            namespaced: Store::new(ApiResource::erase::<ResourceBinding>(&()))
-                .with_index(BINDINGS_BY_CLUSTER, clusters_of),
-            cluster_wide: Store::new(ApiResource::erase::<ClusterResourceBinding>(&()))
-                .with_index(BINDINGS_BY_CLUSTER, clusters_of),
+            namespaced: store(ApiResource::erase::<ResourceBinding>(&())),
+            cluster_wide: store(ApiResource::erase::<ClusterResourceBinding>(&())),
         }
     }
 
@@ -62,14 +84,19 @@ impl Bindings {
         self.of(key).read(key)
     }
 
-    /// The bindings of a namespace, or all of both kinds (`None`), in key order within each kind.
+    /// The keys of all bindings of both kinds, in order within each kind.
     #[must_use]
-    pub fn list(&self, namespace: Option<&str>) -> Vec<Arc<Binding>> {
-        let mut found = self.namespaced.list(namespace);
-        if namespace.is_none() {
-            found.extend(self.cluster_wide.list(None));
-        }
-        found
+    pub fn keys(&self) -> Vec<Key> {
+        self.stores().into_iter().flat_map(Store::keys).collect()
+    }
+
+    /// The kinds of templates, by `apiVersion` and name, that any binding ships.
+    #[must_use]
+    pub fn kinds(&self) -> BTreeSet<(String, String)> {
+        let values = self.stores().into_iter().flat_map(|store| store.index_values(BINDINGS_BY_KIND));
+        values
+            .filter_map(|value| value.rsplit_once('/').map(|(version, kind)| (version.to_owned(), kind.to_owned())))
+            .collect()
     }
 
     /// The bindings of either kind that an index of both stores finds, as [`Store::by_index`].

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pando_context::{Ctx, Task};
+use pando_context::{Ctx, Kind, Task};
 use pando_runtime::controller::{self, Spec};
 use pando_runtime::metrics::Metrics;
 
@@ -23,6 +23,10 @@ pub struct Concurrency {
     pub policies: usize,
 }
 
+static TIDY: Kind = Kind::new("tidy");
+
+/// How often what is remembered of quiet bindings is dropped.
+const QUIET: Duration = Duration::from_secs(30);
 /// The deadline of one reconcile: a handful of hub writes, each with a deadline of its own.
 const RECONCILE: Duration = Duration::from_secs(60);
 
@@ -43,7 +47,14 @@ pub fn run(ctx: &Ctx, env: &Env, metrics: &Metrics, concurrency: Concurrency) ->
             })
         }};
     }
+    let reports = env.reports.clone();
+    let tidy = ctx.spawn(&TIDY, move |ctx| async move {
+        while ctx.sleep(QUIET).await.is_ok() {
+            reports.sweep();
+        }
+    });
     vec![
+        tidy,
         start!(policies::reconcile, "policies", queues.policies, policies),
         start!(detector::reconcile, "detector", queues.templates, templates),
         start!(binding_scheduler::reconcile, "binding_scheduler", queues.schedule, bindings),

@@ -29,10 +29,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Every call to the hub appears in the context tree under this kind.
-static CALL: Kind = Kind::new("call");
-/// And every wait for a turn under this one.
+/// In the context tree, a write waits for its turn, and then is under way: above the client's call.
 static TURN: Kind = Kind::new("turn");
+static UNDER_WAY: Kind = Kind::new("write");
+static READ: Kind = Kind::new("read");
 /// How long one write may take, from its turn in the budget. The client has a shorter limit on its side.
 const WRITE: Duration = Duration::from_secs(10);
 
@@ -147,8 +147,7 @@ impl Error {
 impl ReconcileError for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Stopped { stop: Stop::Cancelled(_), .. } => Class::Stopped,
-            Self::Stopped { .. } => Class::Transient,
+            Self::Stopped { stop, .. } => Class::of_stop(stop),
             Self::Superseded { .. } => Class::Superseded,
             Self::Waiting { .. } | Self::Silent { .. } => Class::Unavailable,
             Self::Strange { .. } => Class::Transient,
@@ -292,7 +291,7 @@ impl Hub {
     pub async fn is_gone<T: Record>(&self, ctx: &Ctx, store: &Store<T>, key: &Key, uid: &str) -> Result<bool, Error> {
         let call = Call { ctx, verb: "read", priority: inherited(ctx), resource: store.resource(), key };
         let request = call.path().get(&key.name, &GetParams::default()).map_err(|error| call.invalid(error))?;
-        let reply = ctx.timeout(&CALL, WRITE, self.client.request::<PartialObjectMeta<DynamicObject>>(request)).await;
+        let reply = ctx.timeout(&READ, WRITE, self.client.request::<PartialObjectMeta<DynamicObject>>(request)).await;
         match reply.map_err(|stop| call.stopped(stop))? {
             Ok(found) => Ok(found.metadata.uid.as_deref() != Some(uid)),
             Err(kube::Error::Api(status)) if is_about(&status, key) => Ok(true),
@@ -412,7 +411,7 @@ impl Call<'_> {
         if !is_current() {
             return Err(Error::Superseded { verb: self.verb, what: self.what() });
         }
-        match self.ctx.timeout(&CALL, WRITE, request).await {
+        match self.ctx.timeout(&UNDER_WAY, WRITE, request).await {
             Ok(reply) => {
                 let outcome = Outcome::of(&reply);
                 permit.ended(outcome);

@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use futures::future::{Either, select};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Client;
 use kube::core::ApiResource;
 use pando_api::labels;
@@ -41,6 +40,7 @@ use tokio::sync::{Notify, watch as signal};
 
 use crate::env::{Queues, Stores};
 use crate::next::action;
+use crate::reach::is_labelled;
 use crate::template::{self, Template, TemplateKind, Templates};
 use crate::wiring;
 use definition::Definition;
@@ -137,7 +137,7 @@ impl ReconcileError for Error {
     fn class(&self) -> Class {
         match self {
             Self::Undiscovered(_) => Class::Transient,
-            Self::Stopped(_) => Class::Stopped,
+            Self::Stopped(stop) => Class::of_stop(stop),
         }
     }
 
@@ -337,11 +337,8 @@ impl Inner {
         let policies: Vec<_> = facts
             .map(|facts| Selecting { policy: facts.policy, selectors: facts.selectors, is_deleting: facts.is_deleting })
             .collect();
-        let bound: BTreeSet<_> = bindings
-            .list(None)
-            .iter()
-            .map(|binding| KindName::new(&binding.spec.resource.api_version, &binding.spec.resource.kind))
-            .collect();
+        let bound: BTreeSet<_> =
+            bindings.kinds().iter().map(|(api_version, kind)| KindName::new(api_version, kind)).collect();
         let definitions = self.definitions_of_late();
         let selected = policies.iter().flat_map(|policy| policy.selectors);
         let mut named: BTreeSet<_> = selected.map(|it| KindName::new(&it.api_version, &it.kind)).collect();
@@ -477,8 +474,7 @@ fn shipped(binding: &Binding) -> (&str, &str) {
 fn is_claimed(templates: &Templates, name: &KindName) -> bool {
     let Some(followed) = templates.kind(&name.api_version, &name.kind) else { return false };
     let marks = [labels::PROPAGATION_POLICY_PERMANENT_ID, labels::CLUSTER_PROPAGATION_POLICY_PERMANENT_ID];
-    let is_marked = |meta: &ObjectMeta| meta.labels.iter().flatten().any(|(label, _)| marks.contains(&label.as_str()));
-    followed.store.list(None).iter().any(|template| is_marked(&template.meta))
+    marks.iter().any(|mark| is_labelled(&followed.store, mark))
 }
 
 fn served(discovered: &Discovered) -> Vec<Served> {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! root > term > cluster/<name> ─┬─ execution    workers of arrow 4     > reconcile > call
-//!                               ├─ work-status  the one writer of each Work's status
+//!                               ├─ work_status  the one writer of each Work's status
 //!                               ├─ watch/<kind> what is ours in the member
 //!                               ├─ state        flushes parked Works when the member is back
 //!                               ├─ sight        notices kinds that cannot be followed
@@ -83,6 +83,12 @@ impl Agents {
         run(agent);
     }
 
+    /// The id of the federation that they work for.
+    #[must_use]
+    pub fn federation(&self) -> &str {
+        &self.inner.parts.federation
+    }
+
     /// Drops the actor of a detached member.
     pub fn forget(&self, name: &ClusterName) {
         self.inner.live().remove(name);
@@ -150,8 +156,9 @@ fn spec(agent: &Agent, name: &'static str) -> Spec {
 async fn warm_up(ctx: &Ctx, agent: &Agent) -> Result<(), Stop> {
     agent.works().synced(ctx).await?;
     agent.entry().connected(ctx).await?;
-    let works = agent.works().list(Some(agent.namespace().as_str()));
-    let waiting: Vec<(Key, Vec<Store<MemberObject>>)> = works.iter().map(|work| agent.needs(work)).collect();
+    let mut waiting: Vec<(Key, Vec<Store<MemberObject>>)> = Vec::new();
+    // What cannot be read is in the log, and has nothing to be done.
+    agent.works().visit(Some(agent.namespace().as_str()), |work| waiting.push(agent.needs(work))).ok();
     let synced = try_join_all(waiting.iter().map(|(key, stores)| async move {
         for store in stores {
             store.synced(ctx).await?;

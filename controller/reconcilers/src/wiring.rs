@@ -29,9 +29,9 @@ use pando_runtime::queue::Priority;
 use pando_runtime::store::{Change, Key, Lookup, Store};
 
 use crate::binding_status;
-use crate::bindings::BINDINGS_BY_CLUSTER;
+use crate::bindings::{BINDINGS_BY_CLUSTER, BINDINGS_BY_KIND};
 use crate::env::{Env, Queues, Stores, binding_of};
-use crate::reach::{POLICIES_BY_OVERRIDE, Propagation, reached, waiting_for};
+use crate::reach::{POLICIES_BY_OVERRIDE, Propagation, kind_value, reached, waiting_for};
 use crate::template::{Template, TemplateKey, TemplateKind};
 
 /// Subscribes every queue to the changes that concern it. Called once, before the watches start.
@@ -69,11 +69,9 @@ fn templates(env: &Env) {
 
 /// A kind has become readable. A template that is there has come as a change; that one is not there is known from now on.
 pub(crate) fn kind_is_listed(stores: &Stores, queues: &Queues, kind: &TemplateKind) {
-    for binding in stores.bindings.list(None) {
-        let shipped = &binding.spec.resource;
-        if shipped.api_version == kind.resource.api_version && shipped.kind == kind.resource.kind {
-            queues.templates.add_with(TemplateKey::of(shipped), Priority::Background);
-        }
+    let shipped = kind_value(&kind.resource.api_version, &kind.resource.kind);
+    for binding in stores.bindings.by_index(BINDINGS_BY_KIND, &shipped) {
+        queues.templates.add_with(TemplateKey::of(&binding.spec.resource), Priority::Background);
     }
 }
 
@@ -220,8 +218,7 @@ fn clusters(env: &Env) {
             (&cluster.metadata.labels, &spec.provider, &spec.region, &spec.zone, &spec.zones)
         });
         if joined_or_left || moves {
-            for binding in env.stores.bindings.list(None) {
-                let key = Key::of(&binding.metadata);
+            for key in env.stores.bindings.keys() {
                 env.queues.schedule.add_with(key.clone(), Priority::Reaction);
                 if joined_or_left || looks_different {
                     env.queues.works.add_with(key, Priority::Reaction);
@@ -240,8 +237,8 @@ fn clusters(env: &Env) {
 
 fn every_namespace(env: &Env) {
     let namespaces = env.stores.templates.kind("v1", "Namespace");
-    for namespace in namespaces.iter().flat_map(|followed| followed.store.list(None)) {
-        env.queues.namespaces.add_with(Key::of(&namespace.meta), Priority::Background);
+    for namespace in namespaces.iter().flat_map(|followed| followed.store.keys()) {
+        env.queues.namespaces.add_with(namespace, Priority::Background);
     }
 }
 

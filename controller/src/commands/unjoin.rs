@@ -1,27 +1,41 @@
-//! `pando unjoin`: the same path as `kubectl delete cluster`, watched until its end.
+//! `pando unjoin`: the same path as `kubectl delete cluster`, told before and watched until its end.
 //!
-//! The controller does the detaching: it removes what it propagated, then its finalizer. This command
-//! asks for it, says what is left while it waits, and afterwards removes what `join` made in the member.
-//! With `--force` it gives up on the member after the wait and says what stays behind.
+//! ```text
+//! observe   the Cluster, its Works, and where the member is at hand what is in it        reads only
+//! preview   what will be removed, kept, left behind (`core::detach`)                     `plan`
+//! ask       the deletion; deadline and force as annotations, as anybody can set them     writes to the hub only
+//! wait      the Cluster's condition Detaching, a line whenever it changes                `wait`
+//! clean     what `join` made in the member, where the member is at hand                  `cleanup`
+//! report    removed, kept, left behind                                                   `report`
+//! ```
+//!
+//! The controller does the detaching. Whatever happens to this command, it goes on.
 
-mod abandon;
 mod cleanup;
+mod plan;
+mod report;
+#[cfg(test)]
+mod tests;
+mod wait;
 
 use std::time::Duration;
 
+use k8s_openapi::api::authentication::v1::SelfSubjectReview;
+use k8s_openapi::api::core::v1::ConfigMap;
 use kube::ResourceExt as _;
+use pando_api::annotations;
 use pando_api::cluster::{Cluster, SyncMode};
-use pando_api::names::ClusterName;
-use pando_api::work::Work;
+use pando_api::names::KARMADA_CLUSTER;
 use pando_context::{Ctx, Stop};
+use pando_core::detach::LeftBehind;
+use serde_json::{Map, json};
 
 use super::connection::{Hub, Member, RequestError};
 use super::join::{self, ClusterId};
+use super::version::object;
 use super::{kubeconfig, terminal};
 use crate::args::UnjoinArgs;
-
-/// How often the hub is asked whether the Cluster is gone. Karmada 1.19's period.
-const POLL: Duration = Duration::from_secs(1);
+use plan::Plan;
 
 /// Why a cluster is still there.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +75,8 @@ pub(crate) enum Error {
     },
     /// Time is up.
     #[error(
-        "cluster {name:?} is still leaving after {}s: {left}. It goes on by itself; wait longer with --wait, \
-         or give up on the member's objects with --force",
+        "cluster {name:?} is still leaving after {}s: {told}. It goes on by itself; wait longer with --deadline, \
+         or leave behind what does not go with --force",
         waited.as_secs()
     )]
     StillThere {
@@ -70,8 +84,8 @@ pub(crate) enum Error {
         name: String,
         /// How long was waited.
         waited: Duration,
-        /// What is left.
-        left: Left,
+        /// What keeps it.
+        told: wait::Told,
     },
     /// The command itself was told to end.
     #[error("stopped while waiting: {0}")]
@@ -90,28 +104,42 @@ pub(crate) async fn run(ctx: &Ctx, args: &UnjoinArgs) -> Result<(), Error> {
     let hub = Hub::new(ctx, kubeconfig::hub_config(&args.hub).await?)?;
     let member = member(ctx, args).await?;
     let cluster: Option<Cluster> = hub.find(&hub.all(), args.name.as_ref()).await?;
-    admit(args, cluster.as_ref(), member.as_ref()).await?;
+    let member = admit(args, cluster.as_ref(), member).await?;
+    let federation = join::identity(&hub).await?;
+    let plan = Plan::observe(&hub, member.as_ref(), args, &federation, cluster.as_ref()).await?;
     if args.dry_run {
-        return would(&hub, args, cluster.as_ref()).await;
+        print(args, &plan.lines().join("\n"), || plan.json())?;
+        terminal::progress("dry run: nothing was written");
+        return Ok(());
+    }
+    for line in plan.lines() {
+        terminal::progress(line);
     }
 
     if let Some(cluster) = &cluster {
-        hub.delete(&hub.all(), &unversioned(cluster)).await?;
-        terminal::progress(format_args!("hub: deletion of cluster {} requested", args.name));
-        wait(ctx, &hub, args, cluster).await?;
+        ask(&hub, args, cluster).await?;
+        if let Err(error) = wait::until_gone(ctx, &hub, args, cluster).await {
+            if let (Error::StillThere { told, .. }, Some(format)) = (&error, args.output) {
+                terminal::result(&object(&told.json(&args.name), format))?;
+            }
+            return Err(error);
+        }
     }
+    let mut report = plan.report(left_behind(&hub, args, cluster.as_ref()).await.map_err(|error| error.to_string()));
     if let Some(member) = &member {
-        let federation = join::identity(&hub).await?;
-        cleanup::run(member, args, &federation).await?;
+        match cleanup::run(member, args, &federation).await {
+            Err(error) if args.force => report.leave("what join made in it", &error.to_string()),
+            cleaned => cleaned?,
+        }
     }
-    Ok(terminal::result(&format!("cluster({}) is unjoined successfully\n", args.name))?)
+    print(args, &report.text(&args.name), || report.json(&args.name))
 }
 
-/// A controller writes status all the time: the deletion is for this cluster, whatever its version.
-fn unversioned(cluster: &Cluster) -> Cluster {
-    let mut cluster = cluster.clone();
-    cluster.metadata.resource_version = None;
-    cluster
+fn print(args: &UnjoinArgs, text: &str, json: impl FnOnce() -> serde_json::Value) -> Result<(), Error> {
+    Ok(terminal::result(&match args.output {
+        None => format!("{text}\n"),
+        Some(format) => object(&json(), format),
+    })?)
 }
 
 async fn member(ctx: &Ctx, args: &UnjoinArgs) -> Result<Option<Member>, Error> {
@@ -122,103 +150,68 @@ async fn member(ctx: &Ctx, args: &UnjoinArgs) -> Result<Option<Member>, Error> {
     Ok(Some(Member::new(ctx, selected.config)?))
 }
 
-/// Refuses before anything is written.
-async fn admit(args: &UnjoinArgs, cluster: Option<&Cluster>, member: Option<&Member>) -> Result<(), Error> {
+/// Refuses before anything is written. Gives the member back, if it can be worked with: force does without.
+async fn admit(args: &UnjoinArgs, cluster: Option<&Cluster>, member: Option<Member>) -> Result<Option<Member>, Error> {
     let name = args.name.to_string();
     let Some(cluster) = cluster else {
         // With a kubeconfig there may be accounts left in the member from an earlier, interrupted run.
-        return match member {
-            Some(_) => Ok(()),
-            None => Err(Error::NotJoined { name }),
-        };
+        return member.map(Some).ok_or(Error::NotJoined { name });
     };
     if cluster.spec.sync_mode == SyncMode::Pull && !args.force {
         return Err(Error::Pull { name });
     }
-    if let Some(member) = member {
-        let expected = &cluster.spec.id;
-        let ClusterId(found) = join::identity(member).await?;
-        if found != *expected {
-            return Err(Error::OtherCluster { name, expected: expected.clone(), found });
+    let Some(member) = member else { return Ok(None) };
+    let expected = &cluster.spec.id;
+    match join::identity(&member).await {
+        Ok(ClusterId(found)) if found != *expected => {
+            Err(Error::OtherCluster { name, expected: expected.clone(), found })
         }
-    }
-    Ok(())
-}
-
-async fn would(hub: &Hub, args: &UnjoinArgs, cluster: Option<&Cluster>) -> Result<(), Error> {
-    match cluster {
-        None => terminal::progress(format_args!("cluster {} is not joined", args.name)),
-        Some(_) => {
-            let left = Left::observe(hub, &args.name, None).await?;
-            terminal::progress(format_args!(
-                "would delete cluster {} and what its Works propagated: {left}",
-                args.name
-            ));
+        Err(error) if args.force => {
+            terminal::progress(format_args!("warning: {error}; what join made in the member stays there"));
+            Ok(None)
         }
-    }
-    if args.cluster_kubeconfig.is_some() {
-        terminal::progress("would remove the accounts and roles of this federation in the member");
-    }
-    terminal::progress("dry run: nothing was written");
-    Ok(())
-}
-
-/// Waits until the Cluster is gone; after the wait gives up or, if told so, abandons the member.
-async fn wait(ctx: &Ctx, hub: &Hub, args: &UnjoinArgs, cluster: &Cluster) -> Result<(), Error> {
-    let started = tokio::time::Instant::now();
-    let mut said = None;
-    loop {
-        let now: Option<Cluster> = hub.find(&hub.all(), args.name.as_ref()).await?;
-        let Some(now) = now.filter(|now| now.uid() == cluster.uid()) else {
-            terminal::progress(format_args!("hub: cluster {} is gone", args.name));
-            return Ok(());
-        };
-        let left = Left::observe(hub, &args.name, Some(&now)).await?;
-        let waited = started.elapsed();
-        if waited >= args.wait.get() {
-            if args.force {
-                return abandon::run(ctx, hub, &args.name, &now).await;
-            }
-            return Err(Error::StillThere { name: args.name.to_string(), waited, left });
-        }
-        if said.as_ref() != Some(&left) {
-            terminal::progress(format_args!("hub: waiting: {left}"));
-            said = Some(left);
-        }
-        ctx.sleep(POLL).await?;
+        found => found.map(|_| Some(member)).map_err(Error::from),
     }
 }
 
-/// What still keeps a Cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Left {
-    works: usize,
-    namespace: String,
-    finalizers: Vec<String>,
-}
-
-impl Left {
-    async fn observe(hub: &Hub, name: &ClusterName, cluster: Option<&Cluster>) -> Result<Self, RequestError> {
-        let namespace = name.execution_namespace().to_string();
-        let works: Vec<Work> = hub.list(&hub.within(&namespace)).await?;
-        Ok(Self {
-            works: works.len(),
-            namespace,
-            finalizers: cluster.map(|cluster| cluster.finalizers().to_vec()).unwrap_or_default(),
-        })
+/// Asks for the deletion, then for what the flags say, in the words of the API. In this order: a Cluster that stays must not
+/// be marked for force.
+async fn ask(hub: &Hub, args: &UnjoinArgs, cluster: &Cluster) -> Result<(), Error> {
+    let mut any_version = cluster.clone();
+    any_version.metadata.resource_version = None;
+    hub.delete(&hub.all(), &any_version).await?;
+    terminal::progress(format_args!("hub: deletion of cluster {} requested", args.name));
+    let mut wishes = Map::new();
+    if let Some(deadline) = args.deadline {
+        wishes.insert(annotations::DETACH_DEADLINE.to_owned(), format!("{}s", deadline.get().as_secs()).into());
+    }
+    if args.force {
+        wishes.insert(annotations::DETACH_FORCE.to_owned(), who(hub).await.into());
+    }
+    if wishes.is_empty() {
+        return Ok(());
+    }
+    match hub.change(&hub.all(), &any_version, json!({"metadata": {"annotations": wishes}})).await {
+        // Nothing kept it.
+        Err(RequestError::Refused { code: 404 | 409, .. }) => Ok(()),
+        asked => Ok(asked.map(drop)?),
     }
 }
 
-impl std::fmt::Display for Left {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.works {
-            0 => f.write_str("no Works left")?,
-            1 => write!(f, "1 Work left in {}", self.namespace)?,
-            many => write!(f, "{many} Works left in {}", self.namespace)?,
-        }
-        if !self.finalizers.is_empty() {
-            write!(f, ", finalizers {}", self.finalizers.join(", "))?;
-        }
-        Ok(())
-    }
+/// The name by which the hub knows who runs this command; `true` where it does not say.
+async fn who(hub: &Hub) -> String {
+    let review = hub.create(&hub.all::<SelfSubjectReview>(), &SelfSubjectReview::default()).await;
+    let user = review.ok().and_then(|review| review.status).and_then(|status| status.user_info);
+    user.and_then(|user| user.username).filter(|name| !name.is_empty()).unwrap_or_else(|| "true".to_owned())
+}
+
+/// What the controller has written down of a forced detach of this Cluster.
+async fn left_behind(
+    hub: &Hub,
+    args: &UnjoinArgs,
+    cluster: Option<&Cluster>,
+) -> Result<Option<LeftBehind>, RequestError> {
+    let Some(uid) = cluster.and_then(|cluster| cluster.uid()) else { return Ok(None) };
+    let map = hub.find(&hub.within::<ConfigMap>(KARMADA_CLUSTER), &args.name.left_behind()).await?;
+    Ok(map.and_then(|map| LeftBehind::of(&uid, map.data.as_ref())))
 }

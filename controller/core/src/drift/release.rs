@@ -81,15 +81,8 @@ pub fn release(desired: &Desired, live: Seen<&Value>, preserve: bool) -> Release
             return ReleaseStep::Leave { why: format!("it is managed by another federation (id {federation})") };
         }
     };
-    let stays = if preserve {
-        Some("preserveResourcesOnDeletion is set")
-    } else if NEVER_DELETED.contains(&desired.manifest.kind()) {
-        Some("objects of this kind are never deleted in a member")
-    } else if ownership::is_adopted(live) {
-        Some("it was there before and was taken over")
-    } else {
-        None
-    };
+    let stays = stays(desired, preserve)
+        .or_else(|| ownership::is_adopted(live).then_some("it was there before and was taken over"));
     let metadata = |field| text(live, &["metadata", field]).unwrap_or_default().to_owned();
     let (uid, resource_version) = (metadata("uid"), metadata("resourceVersion"));
     if let Some(why) = stays {
@@ -105,6 +98,18 @@ pub fn release(desired: &Desired, live: Seen<&Value>, preserve: bool) -> Release
         return ReleaseStep::Leave { why: "the member serves it without uid or resourceVersion".to_owned() };
     }
     ReleaseStep::Delete { uid, resource_version }
+}
+
+/// Why the object stays in the member whatever is found there, if it does. `preserve` is the Work's
+/// `preserveResourcesOnDeletion`.
+pub fn stays(desired: &Desired, preserve: bool) -> Option<&'static str> {
+    if preserve {
+        Some("preserveResourcesOnDeletion is set")
+    } else if NEVER_DELETED.contains(&desired.manifest.kind()) {
+        Some("objects of this kind are never deleted in a member")
+    } else {
+        None
+    }
 }
 
 fn terminating(live: &Value) -> String {

@@ -30,6 +30,13 @@ struct Shared {
     sweep_at: usize,
 }
 
+impl Shared {
+    fn sweep(&mut self, now: Duration) {
+        self.bindings.retain(|_, track| !track.pace.is_quiet(now));
+        self.sweep_at = SWEEP_AT.max(2 * self.bindings.len());
+    }
+}
+
 #[derive(Default)]
 struct Track {
     pace: Pace,
@@ -95,11 +102,16 @@ impl Reports {
         let began = self.now();
         let mut shared = self.lock();
         if shared.bindings.len() >= shared.sweep_at {
-            shared.bindings.retain(|_, track| !track.pace.is_quiet(began));
-            shared.sweep_at = SWEEP_AT.max(2 * shared.bindings.len());
+            shared.sweep(began);
         }
         shared.bindings.entry(binding.clone()).or_default().memory = memory;
         Report { reports: self, binding, began }
+    }
+
+    /// Forgets the bindings that are quiet. To be called from time to time: when all are, nothing is reported any more.
+    pub fn sweep(&self) {
+        let now = self.now();
+        self.lock().sweep(now);
     }
 
     /// The binding is gone.
@@ -142,7 +154,7 @@ mod tests {
         reports.begin(&key, memory).written();
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn after_a_report_the_next_one_stays_away() {
         let reports = Reports::new();
         let key = Key::namespaced("shop", "web");
@@ -153,7 +165,7 @@ mod tests {
         assert_eq!(reports.hold(&Key::namespaced("shop", "other")), None, "each binding has its own pace");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn a_report_that_fails_holds_nothing_back() {
         let reports = Reports::new();
         let key = Key::namespaced("shop", "web");
@@ -161,7 +173,7 @@ mod tests {
         assert_eq!(reports.hold(&key), None, "the queue's back-off is the pace of failures");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn many_quiet_bindings_are_forgotten() {
         let reports = Reports::new();
         let name = |number: usize| format!("web-{number}");
@@ -173,7 +185,18 @@ mod tests {
         assert_eq!(reports.lock().bindings.len(), 1 + 3 * SWEEP_AT, "nothing is forgotten that is not quiet");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
+    async fn after_the_last_report_a_sweep_leaves_nothing_behind() {
+        let reports = Reports::new();
+        report(&reports, "web");
+        reports.sweep();
+        assert_eq!(reports.lock().bindings.len(), 1, "not quiet yet");
+        tokio::time::advance(MOST * 100).await;
+        reports.sweep();
+        assert!(reports.lock().bindings.is_empty());
+    }
+
+    #[pando_context::test(paused)]
     async fn a_binding_that_is_gone_leaves_nothing_behind() {
         let reports = Reports::new();
         report(&reports, "web");

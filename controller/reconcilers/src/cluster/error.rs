@@ -44,10 +44,8 @@ pub enum Error {
 impl ReconcileError for Error {
     fn class(&self) -> Class {
         match self {
-            Self::Stopped { stop: Stop::Cancelled(_), .. } => Class::Stopped,
-            Self::Unreadable { .. } | Self::Stopped { .. } | Self::Api { .. } | Self::StillRunning(_) => {
-                Class::Transient
-            }
+            Self::Stopped { stop, .. } => Class::of_stop(stop),
+            Self::Unreadable { .. } | Self::Api { .. } | Self::StillRunning(_) => Class::Transient,
             Self::Hub(error) => error.class(),
         }
     }

@@ -18,7 +18,7 @@ use super::memory::Memory;
 use super::{Env, Error};
 use crate::template::Template;
 
-static CALL: Kind = Kind::new("call");
+static CALL: Kind = Kind::new("request");
 
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,8 +45,8 @@ pub(super) fn follow(namespaces: &Store<Template>, memory: &Arc<Memory>, queue: 
 pub(super) enum Found {
     /// Not there.
     Absent,
-    /// It was deleted, and its content is on its way out.
-    Terminating,
+    /// It was deleted, and its content is on its way out; what the hub says that it waits for.
+    Terminating(Vec<String>),
     /// There; its uid.
     Active(String),
 }
@@ -63,7 +63,7 @@ pub(super) async fn ensure(ctx: &Ctx, env: &Env, name: &ClusterName, cluster: &C
             return Ok(None);
         }
         // The same name was joined before, and that life is still going.
-        Found::Terminating => return Ok(Some(Next::after(RECHECK))),
+        Found::Terminating(_) => return Ok(Some(Next::after(RECHECK))),
         Found::Absent => {}
     }
     let execution = name.execution_namespace();
@@ -100,9 +100,15 @@ pub(super) async fn find(ctx: &Ctx, env: &Env, name: &ClusterName) -> Result<Fou
     let found = call(ctx, format!("read namespace {execution}"), api.get_opt(execution.as_str())).await?;
     Ok(match found {
         None => Found::Absent,
-        Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => Found::Terminating,
+        Some(namespace) if namespace.metadata.deletion_timestamp.is_some() => Found::Terminating(waits_for(namespace)),
         Some(namespace) => Found::Active(namespace.metadata.uid.unwrap_or_default()),
     })
+}
+
+/// What the namespace controller of the hub says that is left in a namespace which goes.
+fn waits_for(namespace: Namespace) -> Vec<String> {
+    let conditions = namespace.status.into_iter().flat_map(|status| status.conditions.unwrap_or_default());
+    conditions.filter(|condition| condition.status == "True").filter_map(|condition| condition.message).collect()
 }
 
 /// Deletes exactly the namespace that was read, and with it the Works in it.

@@ -55,6 +55,9 @@ impl Server {
         let mut state = self.0.lock().unwrap();
         let Served { objects, log } = &mut *state;
         log.push(format!("{method} {path}"));
+        if path.contains("/configmaps") && objects.contains_key("no configmaps") {
+            return (403, json!({"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}));
+        }
         if path.ends_with("/token") {
             let expires = (Timestamp::now() + SignedDuration::from_hours(24)).to_string();
             return (201, json!({"status": {"token": "renewed", "expirationTimestamp": expires}}));
@@ -71,7 +74,9 @@ impl Server {
         };
         if *method == Method::PATCH {
             merge(object, &body);
-            object["metadata"]["resourceVersion"] = json!((100 + log.len()).to_string());
+            let version =
+                object["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse::<u64>().ok());
+            object["metadata"]["resourceVersion"] = json!((version.unwrap_or(100) + 1).to_string());
         }
         (200, object.clone())
     }
@@ -158,6 +163,47 @@ impl World {
         self.env.clusters.written(serde_json::from_value(cluster).unwrap());
     }
 
+    /// The Cluster is being deleted since a moment ago, with these annotations.
+    fn deleted(&self, annotations: Value) {
+        let mut cluster = self.hub.get(CLUSTER);
+        cluster["metadata"]["deletionTimestamp"] = json!(Timestamp::now().to_string());
+        cluster["metadata"]["annotations"] = annotations;
+        let version = cluster["metadata"]["resourceVersion"].as_str().and_then(|version| version.parse::<u64>().ok());
+        cluster["metadata"]["resourceVersion"] = json!((version.unwrap() + 1000).to_string());
+        self.hub.put(CLUSTER, cluster.clone());
+        self.env.clusters.written(serde_json::from_value(cluster).unwrap());
+    }
+
+    /// A Work of the Cluster that is being deleted, and waits for its object in the member.
+    fn going(&self, name: &str) -> String {
+        let path = format!("/apis/work.karmada.io/v1alpha1/namespaces/karmada-es-bj/works/{name}");
+        let manifest =
+            json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"namespace": "prod", "name": name}});
+        let work = json!({"apiVersion": "work.karmada.io/v1alpha1", "kind": "Work",
+            "metadata": {"namespace": "karmada-es-bj", "name": name, "uid": name, "resourceVersion": "20",
+                "deletionTimestamp": Timestamp::now().to_string(), "finalizers": [finalizers::EXECUTION]},
+            "spec": {"workload": {"manifests": [manifest]}}});
+        self.hub.put(&path, work.clone());
+        self.env.works.written(serde_json::from_value(work).unwrap());
+        path
+    }
+
+    /// The condition Detaching: reason and message.
+    fn detaching(&self) -> (String, String) {
+        let conditions = self.hub.get(CLUSTER)["status"]["conditions"].as_array().cloned().unwrap_or_default();
+        let found = conditions.into_iter().find(|condition| condition["type"] == "Detaching").unwrap();
+        let text = |field: &str| found[field].as_str().unwrap().to_owned();
+        (text("reason"), text("message"))
+    }
+
+    /// The member is lost, and its Cluster says so.
+    async fn lost(&self) {
+        self.entry().unwrap().set_state(State::Lost { why: Why::Unreachable, cause: "no route".into() });
+        let before = pando_context::Instant::now().checked_sub(Duration::from_secs(3)).unwrap();
+        self.env.memory.of(&name(), |facts| facts.lost_since = Some(before));
+        self.reconcile().await;
+    }
+
     async fn reconcile(&self) -> Next {
         reconcile(self.root.ctx(), &self.env, &Key::cluster("bj")).await.unwrap()
     }
@@ -194,7 +240,7 @@ fn namespace(version: &str) -> Template {
     Template::decode(&resource, &serde_json::value::RawValue::from_string(raw).unwrap()).unwrap()
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn a_secret_outside_of_its_namespace_is_not_even_read() {
     let world = World::new();
     world.joined("uid-1", "kube-system");
@@ -206,7 +252,7 @@ async fn a_secret_outside_of_its_namespace_is_not_even_read() {
     assert!(world.entry().is_none());
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn nothing_is_written_by_parameters_that_were_revoked() {
     let world = World::new();
     world.joined("uid-1", "karmada-cluster");
@@ -223,7 +269,7 @@ async fn nothing_is_written_by_parameters_that_were_revoked() {
     assert!(world.entry().is_some());
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn another_cluster_of_the_same_name_inherits_nothing() {
     let world = World::new();
     world.joined("uid-1", "karmada-cluster");
@@ -237,7 +283,7 @@ async fn another_cluster_of_the_same_name_inherits_nothing() {
     assert_eq!(world.env.memory.of(&name(), |facts| facts.version.clone()), None);
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn an_execution_namespace_that_vanishes_is_made_again_at_once() {
     let world = World::new();
     world.joined("uid-1", "karmada-cluster");
@@ -253,7 +299,7 @@ async fn an_execution_namespace_that_vanishes_is_made_again_at_once() {
     assert_eq!(world.hub.asked("POST"), ["POST /api/v1/namespaces"]);
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn our_token_is_renewed_whatever_comes_of_the_impersonators() {
     let world = World::new();
     world.joined("uid-1", "karmada-cluster");
@@ -270,7 +316,7 @@ async fn our_token_is_renewed_whatever_comes_of_the_impersonators() {
     assert_eq!(member.asked("/token").len(), 0);
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn the_impersonators_token_has_a_life_of_its_own() {
     let world = World::new();
     world.joined("uid-1", "karmada-cluster");
@@ -284,7 +330,7 @@ async fn the_impersonators_token_has_a_life_of_its_own() {
     assert_eq!(world.hub.get(IMPERSONATOR)["data"]["token"], "cmVuZXdlZA==");
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn no_token_is_asked_for_that_has_no_place() {
     let world = World::new();
     world.joined("uid-1", "karmada-cluster");
@@ -297,7 +343,7 @@ async fn no_token_is_asked_for_that_has_no_place() {
     assert_eq!(member.asked("/token"), Vec::<String>::new());
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn a_cluster_that_becomes_pull_is_not_worked_with_from_here_any_more() {
     let world = World::new();
     world.joined("uid-1", "karmada-cluster");
@@ -312,7 +358,7 @@ async fn a_cluster_that_becomes_pull_is_not_worked_with_from_here_any_more() {
     assert!(world.entry().is_none());
 }
 
-#[tokio::test]
+#[pando_context::test]
 async fn a_lost_member_is_named_before_ready_says_so_and_no_more_when_it_is_back() {
     let world = World::new();
     world.joined("uid-1", "karmada-cluster");
@@ -334,4 +380,85 @@ async fn a_lost_member_is_named_before_ready_says_so_and_no_more_when_it_is_back
     entry.set_state(State::Connected);
     world.reconcile().await;
     assert_eq!(connected(), None);
+}
+
+#[pando_context::test]
+async fn a_lost_member_keeps_its_cluster_and_its_works_and_says_why() {
+    let world = World::new();
+    world.joined("uid-1", "karmada-cluster");
+    world.reconcile().await;
+    world.lost().await;
+    let work = world.going("a");
+    world.deleted(json!({"pando.io/detach-deadline": "0s"}));
+    world.reconcile().await;
+    let (reason, message) = world.detaching();
+    assert_eq!(reason, "DeadlineExceeded");
+    assert!(message.contains("1 Work with 1 object") && message.contains("no route"), "{message}");
+    world.deleted(json!({}));
+    world.reconcile().await;
+    assert_eq!(world.detaching().0, "MemberUnreachable");
+    assert_eq!(world.hub.get(&work)["metadata"]["finalizers"], json!([finalizers::EXECUTION]));
+    assert_eq!(world.hub.get(CLUSTER)["metadata"]["finalizers"], json!([finalizers::CLUSTER]));
+    assert!(world.entry().is_some(), "it is probed until it is back");
+}
+
+#[pando_context::test]
+async fn force_writes_down_what_it_leaves_behind_before_it_lets_go() {
+    const LIST: &str = "/api/v1/namespaces/karmada-cluster/configmaps/detached-bj";
+    let world = World::new();
+    world.joined("uid-1", "karmada-cluster");
+    world.reconcile().await;
+    world.lost().await;
+    let work = world.going("a");
+    world.deleted(json!({"pando.io/detach-force": "alice"}));
+    world.hub.asked("");
+    world.reconcile().await;
+    let (reason, message) = world.detaching();
+    assert!(reason == "Forced" && message.starts_with("forced by alice"), "{reason} {message}");
+    let writes: Vec<String> = world
+        .hub
+        .asked("")
+        .into_iter()
+        .filter(|line| line.contains("configmaps") || line.contains("works/a"))
+        .collect();
+    let post = "POST /api/v1/namespaces/karmada-cluster/configmaps".to_owned();
+    assert_eq!(writes, [format!("GET {LIST}"), post, format!("PATCH {work}")]);
+    assert_eq!(world.hub.get(&work)["metadata"]["finalizers"], json!([]));
+    assert_eq!(world.hub.get(LIST)["data"]["objects"], "ConfigMap prod/a");
+    assert_eq!(world.hub.get(LIST)["data"]["clusterUid"], "uid-1");
+    // Another Work comes to light: the list grows, and what is in it stays.
+    world.going("b");
+    world.reconcile().await;
+    assert_eq!(world.hub.get(LIST)["data"]["objects"], "ConfigMap prod/a\nConfigMap prod/b");
+    assert_eq!(
+        world.hub.get(CLUSTER)["metadata"]["finalizers"],
+        json!([finalizers::CLUSTER]),
+        "its Works are not gone"
+    );
+}
+
+#[pando_context::test]
+async fn force_lets_go_where_the_list_may_neither_be_read_nor_written() {
+    let world = World::new();
+    world.joined("uid-1", "karmada-cluster");
+    world.reconcile().await;
+    world.lost().await;
+    let work = world.going("a");
+    world.deleted(json!({"pando.io/detach-force": "alice"}));
+    world.hub.put("no configmaps", json!({}));
+    world.reconcile().await;
+    assert_eq!(world.hub.get(&work)["metadata"]["finalizers"], json!([]));
+}
+
+#[pando_context::test]
+async fn the_last_thing_that_goes_is_the_finalizer_after_every_task_has_ended() {
+    let world = World::new();
+    world.joined("uid-1", "karmada-cluster");
+    world.reconcile().await;
+    let entry = world.entry().unwrap();
+    world.hub.remove(NAMESPACE);
+    world.deleted(json!({}));
+    world.reconcile().await;
+    assert!(entry.member().ctx().is_cancelled() && world.entry().is_none());
+    assert_eq!(world.hub.get(CLUSTER)["metadata"]["finalizers"], json!([]));
 }

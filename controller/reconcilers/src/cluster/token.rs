@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(due_in(life, at(2000)), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn no_token_is_asked_for_twice_within_a_minute() {
         let life = Lifetime { from: Some(at(0)), until: at(1000) };
         let mut renewal = Renewal { life: Some(life), not_before: None };

@@ -49,6 +49,8 @@ pub(super) async fn object(
     {
         return Ok(Result::Postponed { retry, cause: None, times: 0 });
     }
+    // A write of ours may be on its way still: the watch does not know of it.
+    let suspect = suspect || agent.gateway().member().doubts().contains(&one.target);
     let mut seen = match known {
         Known::Settled => return Ok(Result::Applied("kept")),
         // Namespaces are often there without our label, which the watch selects by.

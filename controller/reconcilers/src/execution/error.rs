@@ -31,8 +31,8 @@ impl ReconcileError for Error {
     fn class(&self) -> Class {
         match self {
             Self::Unreadable { .. } | Self::Read(_) => Class::Transient,
-            Self::Member(error) => match error.fault {
-                Fault::Stopped(_) => Class::Stopped,
+            Self::Member(error) => match &error.fault {
+                Fault::Stopped(stop) => Class::of_stop(stop),
                 _ => Class::Transient,
             },
             Self::Hub(error) => error.class(),

@@ -80,7 +80,7 @@ fn key(name: &str) -> Key {
     Key::namespaced("shop", name)
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn waiting_for_a_turn_does_not_eat_the_deadline_of_the_write(ctx: Ctx) {
     let (server, start) = (Server::new(&ctx, 1, 8 * SECOND, fine), Instant::now());
     let store = store();
@@ -93,7 +93,7 @@ async fn waiting_for_a_turn_does_not_eat_the_deadline_of_the_write(ctx: Ctx) {
     assert_eq!(start.elapsed(), 24 * SECOND);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn releasing_goes_first_then_the_reconciles_own_priority_then_statuses(ctx: Ctx) {
     let server = Server::new(&ctx, 1, SECOND, fine);
     let store = store();
@@ -116,7 +116,7 @@ async fn releasing_goes_first_then_the_reconciles_own_priority_then_statuses(ctx
     assert_eq!(order, ["0", "f", "d", "e", "s", "r"]);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_write_that_is_known_to_lose_is_not_sent(ctx: Ctx) {
     let server = Server::new(&ctx, 8, SECOND, fine);
     let (hub, known) = (&server.hub, known(10));
@@ -136,7 +136,7 @@ async fn a_write_that_is_known_to_lose_is_not_sent(ctx: Ctx) {
     assert_eq!(server.asked().len(), 1);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn what_was_decided_before_the_wait_is_not_sent_when_the_object_has_changed_meanwhile(ctx: Ctx) {
     let server = Server::new(&ctx, 1, SECOND, fine);
     let store = known(10);
@@ -148,7 +148,7 @@ async fn what_was_decided_before_the_wait_is_not_sent_when_the_object_has_change
     assert_eq!(server.asked().len(), 1, "the reply of the first was in the store before the turn of the second");
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_write_that_is_refused_for_now_comes_back_when_asked_to_and_the_others_wait_a_second(ctx: Ctx) {
     let server = Server::new(&ctx, 8, Duration::ZERO, |name, number| match number {
         1 => (
@@ -165,7 +165,7 @@ async fn a_write_that_is_refused_for_now_comes_back_when_asked_to_and_the_others
     assert_eq!(start.elapsed(), SECOND);
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn an_answer_that_is_not_the_object_is_no_success(ctx: Ctx) {
     let answers: [Answer; 4] = [
         |_, _| (200, json!("<html>Please sign in</html>")),
@@ -188,7 +188,7 @@ async fn an_answer_that_is_not_the_object_is_no_success(ctx: Ctx) {
 }
 
 /// Writes 50 objects by one reconcile each, while the hub is away for an hour.
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn after_an_hour_without_the_hub_everything_is_written_within_seconds_of_its_return(ctx: Ctx) {
     let (start, away) = (Instant::now(), Duration::from_secs(3600));
     let asked = Arc::<Mutex<Vec<Duration>>>::default();
@@ -223,7 +223,7 @@ async fn after_an_hour_without_the_hub_everything_is_written_within_seconds_of_i
     assert!(!metrics.encode().unwrap().contains("result=\"deadline\""));
 }
 
-#[pando_context::test(paused, foreign_tasks)]
+#[pando_context::test(paused)]
 async fn a_hub_that_takes_writes_and_answers_none_is_no_fault_of_the_objects(ctx: Ctx) {
     let server = Server::new(&ctx, 8, 3600 * SECOND, fine);
     let (hub, store) = (&server.hub, store());

@@ -151,7 +151,7 @@ mod tests {
         insta::assert_snapshot!(complaint(&widget, "storage is (re)initializing"), @"the hub does not list Widget of example.io/v1: storage is (re)initializing; it is tried again by itself, and the other kinds go on");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn a_first_list_that_fails_is_a_fault_after_a_while_only() {
         let failing = || Health {
             phase: Phase::Failing("no".to_owned()),
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(failure(Health { phase: Phase::Listing, ..failing() }), None);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn a_kind_that_was_listed_and_is_forbidden_now_is_a_fault_after_a_minute_and_a_hub_that_is_away_is_not() {
         let failing = |why: &str| Health {
             phase: Phase::Failing(why.to_owned()),

@@ -165,7 +165,7 @@ fn nothing() -> Vec<String> {
     Vec::new()
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_config_map_costs_one_member_write_and_one_status_write() {
     let world = World::with_config().await;
     assert_eq!(world.member.writes(), ["CREATE /api/v1/namespaces/shop/configmaps"]);
@@ -177,7 +177,7 @@ async fn a_config_map_costs_one_member_write_and_one_status_write() {
     assert_eq!(live["metadata"]["annotations"]["pando.io/federation"], "federation-1");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn the_first_object_of_a_watched_kind_needs_no_read() {
     let world = World::with_config().await;
     world.member.writes();
@@ -196,14 +196,14 @@ async fn the_first_object_of_a_watched_kind_needs_no_read() {
     assert_eq!(world.member.writes(), nothing(), "from then on it is looked at, not posted");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn detaching_a_member_leaves_nothing_of_it_though_its_actor_is_still_known() {
     let world = World::with_config().await;
     let stopped = world.root.stop(pando_context::Reason::shutdown("test"), Duration::from_secs(5)).await;
     assert!(stopped.is_ok(), "{stopped:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_restart_with_nothing_changed_writes_nothing() {
     let world = World::with_config().await.restart().await;
     world.rest().await;
@@ -211,7 +211,7 @@ async fn a_restart_with_nothing_changed_writes_nothing() {
     assert_eq!(world.member.reads(), nothing(), "the lists of its watches are enough");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn an_object_that_was_taken_over_stays_when_its_work_goes() {
     let world = World::new().await;
     world
@@ -235,7 +235,7 @@ async fn an_object_that_was_taken_over_stays_when_its_work_goes() {
     assert!(world.hub.get(&format!("{WORKS}/settings")).is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_work_deleted_by_hand_leaves_its_object_for_the_next_one() {
     let world = World::with_bound_config().await;
     let uid = world.member.get(CONFIG).unwrap()["metadata"]["uid"].clone();
@@ -248,7 +248,7 @@ async fn a_work_deleted_by_hand_leaves_its_object_for_the_next_one() {
     assert_eq!(world.condition(&bound_work(), "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_work_that_its_binding_or_cluster_gives_up_takes_its_object_along() {
     type Edit = fn(&mut Value);
     let give_up: [(&str, Edit); 4] = [
@@ -272,7 +272,7 @@ fn hold_and_delete(object: &mut Value) {
     object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn the_page_of_a_load_balancer_lets_no_work_go() {
     let world = World::with_config().await;
     for page in ["<html>no such site</html>", "404 page not found\n"] {
@@ -287,7 +287,7 @@ async fn the_page_of_a_load_balancer_lets_no_work_go() {
     assert_eq!((world.member.get(CONFIG), world.hub.get(&format!("{WORKS}/settings"))), (None, None));
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_work_made_unreadable_after_it_was_applied_is_not_let_go() {
     let world = World::with_config().await;
     let work = format!("{WORKS}/settings");
@@ -301,7 +301,7 @@ async fn a_work_made_unreadable_after_it_was_applied_is_not_let_go() {
     assert_eq!((world.member.get(CONFIG), world.hub.get(&work)), (None, None));
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn two_writers_that_disagree_do_not_fill_the_member_with_writes() {
     let world = World::with_config().await;
     world.member.writes();
@@ -322,7 +322,7 @@ async fn two_writers_that_disagree_do_not_fill_the_member_with_writes() {
     assert_eq!(world.member.get(CONFIG).unwrap()["data"]["a"], "1");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_namespace_that_is_there_is_enough_until_it_is_gone() {
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}});
     let world = World::with_config().await;
@@ -340,7 +340,7 @@ async fn a_namespace_that_is_there_is_enough_until_it_is_gone() {
     assert!(world.member.get("/api/v1/namespaces/shop").is_some() && world.member.get(CONFIG).is_some());
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_change_converts_once_and_then_applies() {
     let world = World::with_config().await;
     world.member.writes();
@@ -359,7 +359,7 @@ async fn a_change_converts_once_and_then_applies() {
     assert_eq!(world.member.writes(), [format!("APPLY {CONFIG}")]);
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_field_edited_by_hand_is_put_back_and_a_field_of_others_stays() {
     let world = World::with_config().await;
     world.member.edit(CONFIG, |live| live["data"] = json!({"a": "by hand", "b": "2", "theirs": "x"}));
@@ -367,7 +367,7 @@ async fn a_field_edited_by_hand_is_put_back_and_a_field_of_others_stays() {
     assert_eq!(world.member.get(CONFIG).unwrap()["data"], json!({"a": "1", "b": "2", "theirs": "x"}));
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn an_object_deleted_by_hand_is_back_with_one_write() {
     let world = World::with_config().await;
     world.member.writes();
@@ -378,7 +378,7 @@ async fn an_object_deleted_by_hand_is_back_with_one_write() {
     assert_eq!(world.hub.writes(), nothing(), "nothing that the status says has changed");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn an_object_without_our_label_is_not_ours_any_more() {
     let world = World::with_config().await;
     world.member.edit(CONFIG, |live| live["metadata"]["labels"] = json!({}));
@@ -392,7 +392,7 @@ async fn an_object_without_our_label_is_not_ours_any_more() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn an_object_of_somebody_else_is_left_alone_without_a_write() {
     let world = World::new().await;
     world
@@ -411,7 +411,7 @@ async fn an_object_of_somebody_else_is_left_alone_without_a_write() {
     assert_eq!((world.member.writes(), world.hub.writes()), (nothing(), nothing()));
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn an_object_waits_for_its_namespace_without_being_called_a_failure() {
     let world = World::new().await;
     world.hub.put(
@@ -426,7 +426,7 @@ async fn an_object_waits_for_its_namespace_without_being_called_a_failure() {
     assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_deleted_work_takes_its_object_along_and_then_goes() {
     let world = World::with_config().await;
     world.member.writes();
@@ -436,7 +436,7 @@ async fn a_deleted_work_takes_its_object_along_and_then_goes() {
     assert_eq!((world.member.get(CONFIG), world.hub.get(&format!("{WORKS}/settings"))), (None, None));
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_deleted_work_waits_for_an_object_that_a_finalizer_holds() {
     let world = World::with_config().await;
     world.member.edit(CONFIG, |live| live["metadata"]["finalizers"] = json!(["example.org/hold"]));
@@ -448,7 +448,7 @@ async fn a_deleted_work_waits_for_an_object_that_a_finalizer_holds() {
     assert!(world.hub.get(&format!("{WORKS}/settings")).is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_preserved_object_stays_without_our_marks() {
     let world = World::with_config().await;
     world.hub.edit(&format!("{WORKS}/settings"), |work| work["spec"]["preserveResourcesOnDeletion"] = json!(true));
@@ -460,7 +460,7 @@ async fn a_preserved_object_stays_without_our_marks() {
     assert!(world.hub.get(&format!("{WORKS}/settings")).is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_suspended_work_is_not_dispatched_and_says_so() {
     let world = World::new().await;
     world
@@ -474,7 +474,7 @@ async fn a_suspended_work_is_not_dispatched_and_says_so() {
     assert_eq!(world.condition("settings", "Dispatching"), "False: Work dispatching is in a suspended state.");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_lost_member_keeps_its_works_and_gets_them_when_it_is_back() {
     let world = World::with_config().await;
     world.member.writes();

@@ -58,7 +58,7 @@ impl World {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_hundred_works_wait_for_a_dead_member_without_a_write_and_are_done_seconds_after_its_return() {
     let world = World::with_namespace().await;
     let name = |number: usize| format!("map-{number:03}");
@@ -107,7 +107,7 @@ async fn a_hundred_works_wait_for_a_dead_member_without_a_write_and_are_done_sec
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_missing_right_is_named_and_other_kinds_go_on() {
     let world = World::with_namespace().await;
     world.member.fail(false, |verb, path| {
@@ -123,7 +123,7 @@ async fn a_missing_right_is_named_and_other_kinds_go_on() {
     assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_member_that_asks_for_a_day_gets_half_a_minute_and_the_condition_says_both() {
     let world = World::with_namespace().await;
     world.member.fail(false, |verb, path| {
@@ -140,7 +140,7 @@ async fn a_member_that_asks_for_a_day_gets_half_a_minute_and_the_condition_says_
     assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_member_that_asks_for_a_second_is_obeyed_without_a_word() {
     let world = World::with_namespace().await;
     world.hub.writes();
@@ -158,7 +158,7 @@ async fn a_member_that_asks_for_a_second_is_obeyed_without_a_word() {
     assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_storm_of_conflicts_is_slowed_down_named_and_ends_by_itself() {
     let world = World::with_config().await;
     world.member.writes();
@@ -181,7 +181,7 @@ async fn a_storm_of_conflicts_is_slowed_down_named_and_ends_by_itself() {
     assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_write_that_took_effect_behind_a_server_error_is_read_and_not_repeated() {
     let world = World::with_namespace().await;
     world.hub.writes();
@@ -196,7 +196,7 @@ async fn a_write_that_took_effect_behind_a_server_error_is_read_and_not_repeated
     assert_eq!(world.hub.writes().len(), 1, "one error that passes is not worth a word");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_server_error_before_the_write_is_tried_again_and_named_when_it_lasts() {
     let world = World::with_namespace().await;
     world.member.fail(false, |verb, path| {
@@ -211,7 +211,7 @@ async fn a_server_error_before_the_write_is_tried_again_and_named_when_it_lasts(
     assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn half_an_answer_and_a_login_page_change_nothing_and_are_named() {
     for answer in [r#"{"kind":"ConfigMap","metadata":{"name":"sett"#, "<html>Please log in</html>"] {
         let world = World::with_config().await;
@@ -238,7 +238,7 @@ async fn half_an_answer_and_a_login_page_change_nothing_and_are_named() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn an_object_waits_for_its_kind_and_goes_on_by_itself_when_discovery_shows_it() {
     let world = World::with_namespace().await;
     world.serves(None);
@@ -258,7 +258,7 @@ async fn an_object_waits_for_its_kind_and_goes_on_by_itself_when_discovery_shows
     assert_eq!(world.entry.rediscovery(), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_kind_that_is_taken_away_and_installed_again_gets_its_objects_back() {
     let world = World::with_namespace().await;
     world.serves(Some("things"));
@@ -284,7 +284,7 @@ async fn a_kind_that_is_taken_away_and_installed_again_gets_its_objects_back() {
     assert!(world.member.get(&path).is_some(), "its watch lives again");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_plural_that_was_guessed_wrong_is_set_right_by_discovery() {
     let world = World::with_namespace().await;
     world.member.fail(false, |_, path| path.contains("/things").then(|| (404, None, "404 page not found\n".into())));
@@ -294,7 +294,7 @@ async fn a_plural_that_was_guessed_wrong_is_set_right_by_discovery() {
     assert!(world.member.get("/apis/x.example/v1/namespaces/shop/configmaps/one").is_some());
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn an_applied_definition_makes_its_kinds_looked_for() {
     let world = World::with_namespace().await;
     world.serves(None);
@@ -309,7 +309,7 @@ async fn an_applied_definition_makes_its_kinds_looked_for() {
     assert_eq!(world.entry.rediscovery(), None);
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_work_that_goes_says_what_holds_it() {
     let world = World::with_config().await;
     world.member.edit(CONFIG, |live| {
@@ -330,7 +330,7 @@ async fn a_work_that_goes_says_what_holds_it() {
     assert!(world.hub.get(&format!("{WORKS}/settings")).is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_right_to_delete_that_is_missing_holds_the_work_and_is_named() {
     let world = World::with_config().await;
     world.member.fail(false, |verb, _| (verb == "DELETE").then(|| (403, None, status(403, "Forbidden", "no"))));
@@ -343,7 +343,7 @@ async fn a_right_to_delete_that_is_missing_holds_the_work_and_is_named() {
     assert!(world.hub.get(&format!("{WORKS}/settings")).is_none());
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_namespace_on_its_way_out_is_named_and_the_object_comes_when_it_is_back() {
     let world = World::with_namespace().await;
     let terminating = || {
@@ -368,7 +368,7 @@ fn health(world: &World) -> Value {
     world.hub.get(&format!("{WORKS}/settings")).unwrap()["status"]["manifestStatuses"][0]["health"].clone()
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_kind_that_cannot_be_followed_any_more_is_said_with_one_write_and_heals() {
     let world = World::with_config().await;
     assert_eq!(world.condition("settings", "StatusFresh"), "none: ");
@@ -391,7 +391,7 @@ async fn a_kind_that_cannot_be_followed_any_more_is_said_with_one_write_and_heal
     assert_eq!(world.hub.writes(), [format!("MERGE {WORKS}/settings/status")]);
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_watch_that_fails_for_a_moment_costs_no_write() {
     let world = World::with_config().await;
     world.hub.writes();
@@ -404,7 +404,7 @@ async fn a_watch_that_fails_for_a_moment_costs_no_write() {
     assert_eq!(world.hub.writes(), nothing());
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn what_is_gone_and_cannot_be_put_back_is_not_reported_any_more() {
     let world = World::with_config().await;
     world.hub.writes();
@@ -423,7 +423,7 @@ async fn what_is_gone_and_cannot_be_put_back_is_not_reported_any_more() {
     assert_eq!(world.hub.writes().len(), 3, "not applied, gone, there again");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_hanging_webhook_of_one_kind_costs_a_healthy_member_nothing_and_is_named() {
     let world = World::with_namespace().await;
     world.member.fail(false, |verb, path| {
@@ -452,7 +452,7 @@ async fn a_hanging_webhook_of_one_kind_costs_a_healthy_member_nothing_and_is_nam
     assert_eq!(world.condition("a", "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_new_namespace_wakes_what_waits_in_it_and_nothing_else() {
     let world = World::new().await;
     let far = |name: &str, namespace: &str| {
@@ -471,7 +471,7 @@ async fn a_new_namespace_wakes_what_waits_in_it_and_nothing_else() {
     assert!(!touched.iter().any(|path| path.contains("store")), "{touched:?}");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_status_write_that_conflicts_is_tried_again_less_and_less_often() {
     let world = World::with_namespace().await;
     world.hub.fail(false, |verb, path| {
@@ -487,7 +487,7 @@ async fn a_status_write_that_conflicts_is_tried_again_less_and_less_often() {
     assert_eq!(world.condition("settings", "Applied"), "True: Manifest has been successfully applied");
 }
 
-#[tokio::test(start_paused = true)]
+#[pando_context::test(paused)]
 async fn a_work_that_was_made_again_behind_our_back_gets_its_status() {
     let world = World::with_bound_config().await;
     let path = format!("{WORKS}/{}", bound_work());
