@@ -5,6 +5,7 @@
 //! kubeconfig rules).
 
 mod bind;
+mod debug;
 mod duration;
 mod endpoint;
 mod gates;
@@ -17,6 +18,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use pando_api::names::{ClusterName, KARMADA_CLUSTER};
 
 pub(crate) use bind::BindAddress;
+pub(crate) use debug::{ContextState, ContextsArgs, DebugArgs, DebugCommand};
 pub(crate) use duration::GoDuration;
 pub(crate) use endpoint::{Endpoint, InvalidEndpoint};
 pub(crate) use gates::{FeatureGates, gates};
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     Unjoin(UnjoinArgs),
     /// Show clusters or bindings as a table.
     Get(GetArgs),
+    /// Look into a running controller.
+    Debug(DebugArgs),
     /// Print the version.
     Version(VersionArgs),
 }
@@ -115,7 +119,7 @@ pub(crate) struct ControllerArgs {
     #[arg(long, value_name = "ADDRESS", default_value = ":8080")]
     pub(crate) metrics_bind_address: BindAddress,
     /// Loopback address of the debug pages; port 0 picks a free port, `0` or `off` turns them off.
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    #[arg(long, value_name = "ADDRESS", default_value = debug::ADDRESS)]
     pub(crate) debug_bind_address: BindAddress,
 
     /// How log lines are written.
@@ -264,15 +268,20 @@ pub(crate) struct UnjoinArgs {
     /// The member.
     #[command(flatten)]
     pub(crate) member: MemberArgs,
-    /// How long to wait for the controller to clean the member.
-    #[arg(long, value_name = "DURATION", default_value = "60s")]
-    pub(crate) wait: GoDuration,
-    /// After --wait give up on the member: drop the records and leave its objects behind.
+    /// How long to wait until it is gone. After that the command says what keeps it and fails; the cluster goes on leaving,
+    /// and nothing is forced. Default: 60s.
+    #[arg(long, visible_alias = "wait", value_name = "DURATION")]
+    pub(crate) deadline: Option<GoDuration>,
+    /// Do not wait for what does not go by itself, such as anything in a member that cannot be reached: it stays there and is
+    /// listed.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Say what would be done, but write nothing.
+    /// Say what would be removed, kept and left behind, but write nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Print the report, or with --dry-run the preview, as JSON or YAML.
+    #[arg(short = 'o', long, value_name = "FORMAT")]
+    pub(crate) output: Option<ObjectFormat>,
 }
 
 /// Flags of `pando get`.

@@ -4,6 +4,7 @@
 //! of requests one after the other, each with a deadline, and exits.
 
 mod connection;
+mod debug;
 mod get;
 mod join;
 mod kubeconfig;
@@ -40,6 +41,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Join(args) => with_context(async |ctx| Ok(join::run(ctx, &args).await?)),
         Command::Unjoin(args) => with_context(async |ctx| Ok(unjoin::run(ctx, &args).await?)),
         Command::Get(args) => with_context(async |ctx| Ok(get::run(ctx, &args).await?)),
+        Command::Debug(args) => with_context(async |ctx| Ok(debug::run(ctx, &args).await?)),
         Command::Version(args) => version::run(&args),
     }
 }

@@ -26,7 +26,7 @@ use pando_reconcilers::detector::Orphans;
 use pando_reconcilers::env::{Env, Queues, Stores};
 use pando_reconcilers::hub::Hub;
 use pando_reconcilers::kinds::{self, Kinds};
-use pando_reconcilers::template::{Contents, TemplateKind, Templates};
+use pando_reconcilers::template::{TemplateKind, Templates};
 use pando_reconcilers::{binding_status, cluster, controllers, env, member_agent, next, wiring};
 use pando_runtime::admin::{self, Debug, Purpose, Readiness};
 use pando_runtime::budget::Budget;
@@ -38,6 +38,7 @@ use pando_runtime::failpoint;
 use pando_runtime::metrics::Metrics;
 use pando_runtime::shutdown::{self, Signals};
 use pando_runtime::store::{Record, Store};
+use pando_runtime::stuck;
 use pando_runtime::telemetry::{self, Format};
 use pando_runtime::term::Term;
 use pando_runtime::watch;
@@ -46,10 +47,10 @@ use crate::args::{self, ControllerArgs, LoggingFormat};
 
 static TERM: Kind = Kind::new("term");
 static WATCH: Kind = Kind::new("watch");
-static CALL: Kind = Kind::new("call");
+static FIRST_READ: Kind = Kind::new("first-read");
 
 /// How long the first read of the hub may take before the process gives up and says so.
-const FIRST_READ: Duration = Duration::from_secs(30);
+const FIRST_ANSWER: Duration = Duration::from_secs(30);
 /// How long the process waits for its tasks when it ends.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -120,6 +121,7 @@ async fn serve(
     log: telemetry::LogFilter,
 ) -> anyhow::Result<()> {
     metrics.watch_contexts(ctx);
+    stuck::report(ctx).detach();
     if let Some(address) = args.health_probe_bind_address.get() {
         admin::serve_health(ctx, admin::listen(address, Purpose::Health).await?, readiness.clone()).detach();
     }
@@ -169,7 +171,6 @@ async fn build(
         clock: Arc::clone(&clock),
         skipped: Arc::new(skipped(args)),
         gates: args::gates(&args.feature_gates),
-        contents: Contents::default(),
         orphans: Orphans::default(),
     };
     wiring::connect(&env);
@@ -244,7 +245,7 @@ const fn result(status: Option<u16>) -> &'static str {
 /// The federation's id: the uid of the hub's `kube-system` namespace, which lives as long as the hub's store.
 async fn federation_id(ctx: &Ctx, client: &Client) -> anyhow::Result<String> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
-    let read = ctx.timeout(&CALL, FIRST_READ, namespaces.get("kube-system")).await;
+    let read = ctx.timeout(&FIRST_READ, FIRST_ANSWER, namespaces.get("kube-system")).await;
     let namespace = read
         .map_err(anyhow::Error::from)
         .and_then(|reply| reply.map_err(anyhow::Error::from))

@@ -4,6 +4,8 @@
 //! contexts and queues and belongs on a loopback address. Connections are tasks of the tree, so
 //! none is left when the server's context has ended.
 
+mod client;
+mod contexts;
 mod debug;
 mod readiness;
 mod server;
@@ -20,6 +22,7 @@ use axum::routing::get;
 use pando_context::{Ctx, Task};
 use tokio::net::TcpListener;
 
+pub use self::client::{AskError, ask};
 pub use self::debug::Debug;
 pub use self::readiness::{Gate, Readiness};
 use crate::metrics::{CONTENT_TYPE, Metrics};

@@ -34,7 +34,7 @@ use pando_context::{Ctx, Instant, Stop};
 use tokio::sync::Notify;
 
 use self::state::{Granted, Lesson, Notice, State};
-use crate::client::RequestError;
+use crate::client::{RequestError, Sent};
 use crate::metrics::{LoadGauge, Metrics};
 use crate::priority::{Place, Priority};
 
@@ -115,10 +115,15 @@ impl Outcome {
                 }
             }
             kube::Error::HyperError(_) | kube::Error::Service(_) => match RequestError::of(error) {
-                Some(RequestError::Deadline { .. }) => Self::Late,
+                Some(RequestError::Deadline { sent: Sent::InFlight, .. }) => Self::Late,
                 Some(RequestError::TooLarge { .. } | RequestError::Silent { .. }) => Self::Answered,
-                Some(RequestError::Closed(_)) => Self::Abandoned,
-                Some(RequestError::Connect { .. }) | None => Self::Unreachable,
+                Some(RequestError::Closed { .. } | RequestError::Stopped { .. }) => Self::Abandoned,
+                Some(
+                    RequestError::Deadline { sent: Sent::NotSent, .. }
+                    | RequestError::Connect { .. }
+                    | RequestError::Failed { .. },
+                )
+                | None => Self::Unreachable,
             },
             // Of the request or the answer, not of the server.
             _ => Self::Answered,

@@ -17,12 +17,15 @@
 //! | [`Class::Unavailable`] | comes back after 1 s, however often | – |
 //! | [`Class::Later`] | comes back when it was told to, within 30 s | – |
 //! | [`Class::NotOurs`] | comes back after 30 s | warn, once per text |
-//! | the controller is stopped | goes back to the queue | – |
+//! | the controller is stopped | goes back to the queue as it was | debug |
+//! | [`Class::Stopped`]: what it called was stopped | comes back after 1 s, however often | debug |
 //!
-//! The module's rule for repeats: an error that says the same as the one before is logged at debug.
+//! Work that was called off has not failed: it is counted as `cancelled`, earns no back-off and no warning. The
+//! module's rule for repeats: an error that says the same as the one before is logged at debug.
 
 #[cfg(test)]
 mod tests;
+mod work;
 
 use std::collections::HashMap;
 use std::fmt::Display;
@@ -32,16 +35,19 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use pando_context::{Ctx, Instant, Kind, Stop, Task, TaskError};
-use tracing::{Instrument, Span};
+use tracing::Span;
 
+use self::work::Work;
 use crate::metrics::Metrics;
 #[cfg(doc)]
 use crate::priority::Priority;
 use crate::queue::{Key, Queue, Taken};
 
-/// The kind of a controller's context. Its name is that of the controller; below it are contexts
-/// whose kind is the controller's name and whose name is the key.
+/// The kind of a controller's context. Its name is that of the controller; below it are its reconciles.
 pub const CONTROLLER: Kind = Kind::new("controller");
+
+/// The kind of a reconcile's context. Its name is the key.
+pub const RECONCILE: Kind = Kind::new("reconcile");
 
 /// How long a key rests whose object is not ours to change: somebody else has to act, and nothing
 /// tells us when.
@@ -93,9 +99,17 @@ pub enum Class {
     Later(Duration),
     /// The object belongs to somebody else.
     NotOurs,
-    /// The work was stopped ([`Stop`]). If the controller goes on, as after the deadline of a
-    /// call, this is as [`Class::Transient`].
+    /// The work was called off, here or where it called, and has not failed: [`Class::of_stop`]. If the controller goes
+    /// on, as when only a cluster was detached that the work called, this is as [`Class::Unavailable`].
     Stopped,
+}
+
+impl Class {
+    /// What a stop means: work that ran out of time has failed for now, work that was called off has not failed.
+    #[must_use]
+    pub fn of_stop(stop: &Stop) -> Self {
+        if stop.is_deadline() { Self::Transient } else { Self::Stopped }
+    }
 }
 
 /// An error of a reconcile function. Prints as one line that names object, cause and fix.
@@ -110,7 +124,7 @@ pub trait ReconcileError: std::error::Error + Send + 'static {
 /// A stop on its own is an error of a reconcile.
 impl ReconcileError for Stop {
     fn class(&self) -> Class {
-        Class::Stopped
+        Class::of_stop(self)
     }
 
     fn category(&self) -> &'static str {
@@ -121,8 +135,8 @@ impl ReconcileError for Stop {
 /// Runs a controller until its context ends.
 ///
 /// Each reconcile runs as a task in a context of its own, which has the controller's timeout, the [`Priority`] of its
-/// key and a new trace, and in a span with `controller`, `key` and `trace`. No more than `spec.concurrency`
-/// run at the same time, and never two of one key.
+/// key and a new trace, and in a span with `controller`, `key`, `trace` and, once it is cancelled, `reason`. No more than
+/// `spec.concurrency` run at the same time, and never two of one key.
 ///
 /// Awaiting the task tells when the controller has ended; dropping it changes nothing.
 #[track_caller]
@@ -172,7 +186,7 @@ struct Ended<K: Key, E> {
     key: K,
     span: Span,
     took: Duration,
-    outcome: Result<(Taken<K>, Result<Action, E>), TaskError>,
+    outcome: Result<(Result<Action, E>, Taken<K>), TaskError>,
 }
 
 impl<K, E, F, Fut> Dispatcher<K, F>
@@ -200,8 +214,7 @@ where
         }
     }
 
-    /// Spawns one reconcile. The key goes with it, so that the queue gets it back when the work has
-    /// ended and not before, however it ends.
+    /// Spawns one reconcile.
     fn start(&self, taken: Taken<K>) -> impl Future<Output = Ended<K, E>> + Send + use<K, E, F, Fut> {
         let key = K::clone(&taken);
         self.spec.metrics.queue_waited(self.queue.name(), taken.waited());
@@ -209,24 +222,17 @@ where
         let mut span = Span::none();
         let task = self
             .ctx
-            .derive(&Kind::new(self.spec.name))
+            .derive(&RECONCILE)
             .named(&key)
             .timeout(self.spec.timeout)
             .new_trace()
             .value(taken.priority())
             .spawn(|ctx| {
-                span = tracing::info_span!(
-                    "reconcile",
-                    controller = self.spec.name,
-                    %key,
-                    trace = %ctx.trace_id()
-                );
-                let work = (self.reconcile)(ctx, key.clone());
-                async move {
-                    let result = work.await;
-                    (taken, result)
-                }
-                .instrument(span.clone())
+                span = work::span(self.spec.name, &key, &ctx);
+                let work = (self.reconcile)(ctx.clone(), key.clone());
+                // The key goes with the work: the queue gets it back when that has ended, however it ends, and not before.
+                let work = async move { (work.await, taken) };
+                Work::new(ctx, self.ctx.clone(), self.spec.clone(), span.clone(), work)
             });
         async move {
             let outcome = task.await;
@@ -239,7 +245,7 @@ where
         let Ended { key, span, took, outcome } = ended;
         let _entered = span.enter();
         let result = match outcome {
-            Ok((taken, Ok(action))) => {
+            Ok((Ok(action), taken)) => {
                 self.complaints.remove(&key);
                 match action {
                     Action::Done => {
@@ -252,9 +258,14 @@ where
                     }
                 }
             }
-            Ok((taken, Err(error))) => self.settle_error(&key, taken, &error),
-            // Below, the key has gone back to the queue with the dropped future: it has failed.
-            Err(TaskError::Stopped(stop)) => self.settle_stop(&key, &stop),
+            Ok((Err(error), taken)) => self.settle_error(&key, taken, &error),
+            // Below, the key has gone back to the queue with the dropped work.
+            Err(TaskError::Stopped(_)) if self.ctx.is_cancelled() => return, // the work has said and counted it
+            Err(TaskError::Stopped(stop)) => {
+                let timeout = self.spec.timeout;
+                self.complain(&key, "deadline", &format_args!("not done within {timeout:?} ({stop})"));
+                "deadline"
+            }
             Err(TaskError::Panicked { message, .. }) => {
                 self.complain(&key, "panic", &format_args!("panicked: {message}"));
                 "panic"
@@ -265,9 +276,16 @@ where
 
     fn settle_error(&mut self, key: &K, taken: Taken<K>, error: &E) -> &'static str {
         match error.class() {
-            Class::Stopped if self.ctx.is_cancelled() => {
-                drop(taken);
-                "stopped"
+            // Whatever it ran into on its way out.
+            _ if self.ctx.is_cancelled() => {
+                taken.put_back();
+                tracing::debug!(%error, "reconcile cancelled");
+                "cancelled"
+            }
+            Class::Stopped => {
+                taken.retry_after(UNAVAILABLE);
+                tracing::debug!(%error, "what it called was cancelled, tried again soon");
+                "cancelled"
             }
             Class::Superseded => {
                 let delay = taken.contended();
@@ -285,7 +303,7 @@ where
                 tracing::debug!(?asked, %error, "refused for now, tried again later");
                 "unavailable"
             }
-            Class::Transient | Class::Stopped => {
+            Class::Transient => {
                 let delay = taken.failed();
                 tracing::trace!(?delay, "tried again after");
                 self.complain(key, error.category(), error);
@@ -302,15 +320,6 @@ where
                 "not_ours"
             }
         }
-    }
-
-    fn settle_stop(&mut self, key: &K, stop: &Stop) -> &'static str {
-        if self.ctx.is_cancelled() {
-            return "stopped";
-        }
-        let timeout = self.spec.timeout;
-        self.complain(key, "deadline", &format_args!("not done within {timeout:?} ({stop})"));
-        "deadline"
     }
 
     /// Logs an error as a warning the first time and at debug while it stays the same.

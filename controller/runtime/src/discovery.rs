@@ -17,7 +17,7 @@ use kube::core::discovery::v2::{ACCEPT_AGGREGATED_DISCOVERY_V2, APIResourceDisco
 use kube::core::{ApiResource, GroupVersionKind};
 use pando_context::{Ctx, Kind as ContextKind};
 
-static CALL: ContextKind = ContextKind::new("call");
+static DISCOVERY: ContextKind = ContextKind::new("discovery");
 
 /// Where the versions of the core group are listed.
 const CORE: &str = "/api";
@@ -150,7 +150,7 @@ impl Source for Hub<'_> {
     async fn get(&self, path: &str, accept: &str) -> Result<Bytes, String> {
         let request = Request::get(path).header(header::ACCEPT, accept).body(Vec::new());
         let request = request.map_err(|error| error.to_string())?;
-        let answer = self.ctx.timeout(&CALL, READ, self.client.request_text(request)).await;
+        let answer = self.ctx.timeout(&DISCOVERY, READ, self.client.request_text(request)).await;
         answer.map_err(|stop| stop.to_string())?.map(Bytes::from).map_err(|error| error.to_string())
     }
 }
@@ -289,7 +289,7 @@ mod tests {
 
     const ALL: &[&str] = &["create", "delete", "get", "list", "patch", "update", "watch"];
 
-    #[tokio::test]
+    #[pando_context::test]
     async fn versions_keep_their_order_of_preference() {
         let found = ask([
             ("/api", groups(json!([{"versions": [{"version": "v1", "resources": [resource("pods", "Pod", ALL, &["status", "log"])]}]}]))),
@@ -323,7 +323,7 @@ mod tests {
         assert!(found.is_complete());
     }
 
-    #[tokio::test]
+    #[pando_context::test]
     async fn without_aggregation_the_preferred_version_comes_first_as_well() {
         let version = |name: &str| json!({"groupVersion": name, "version": name.rsplit('/').next()});
         let list = |name: &str| {
@@ -363,7 +363,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[pando_context::test(paused)]
     async fn several_dead_groups_cost_the_time_of_one() {
         let began = pando_context::Instant::now();
         let found = discover(&Dead(pando_context::Scope::root("test"))).await;
@@ -371,7 +371,7 @@ mod tests {
         assert_eq!(began.elapsed(), 2 * READ);
     }
 
-    #[tokio::test]
+    #[pando_context::test]
     async fn a_group_that_does_not_answer_keeps_what_was_known() {
         let one = |freshness: &str, resources: Value| {
             groups(

@@ -25,6 +25,7 @@ pub mod priority;
 pub mod queue;
 pub mod shutdown;
 pub mod store;
+pub mod stuck;
 pub mod telemetry;
 pub mod term;
 pub mod watch;

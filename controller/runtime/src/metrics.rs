@@ -3,6 +3,7 @@
 //! Labels are bounded by design: controllers, verbs, results and clusters, never objects. Names
 //! that Karmada and controller-runtime have are used as they are; our own begin with `pando_`.
 
+mod contexts;
 mod members;
 mod process;
 
@@ -251,9 +252,9 @@ impl Metrics {
         self.shared.members.all()
     }
 
-    /// Shows how many contexts live and stop below this one, by kind.
+    /// Shows how many contexts live, stop and are stuck at and below this one, why they were cancelled and how long that took.
     pub fn watch_contexts(&self, top: &Ctx) {
-        self.register_collector(Box::new(Contexts(top.clone())));
+        self.register_collector(Box::new(contexts::Contexts(top.clone())));
     }
 
     /// Counts a reconcile. `result` is one of a few words.
@@ -415,33 +416,6 @@ impl Collector for Budgeted {
     }
 }
 
-struct Contexts(Ctx);
-
-impl fmt::Debug for Contexts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Contexts")
-    }
-}
-
-impl Collector for Contexts {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let mut kinds = std::collections::BTreeMap::<&'static str, [usize; 2]>::new();
-        for node in self.0.dump().nodes() {
-            let count = kinds.entry(node.label.kind().as_str()).or_default();
-            count[usize::from(node.cancelled.is_some())] += 1;
-        }
-        let columns = [
-            ("pando_contexts_live", "Contexts that are active, by kind"),
-            ("pando_contexts_stopping", "Contexts that are cancelled and have not ended, by kind"),
-        ];
-        for (column, (name, help)) in columns.into_iter().enumerate() {
-            let rows = kinds.iter().map(|(kind, counts)| (vec![("kind", *kind)], counts[column]));
-            gauges(&mut encoder, name, help, rows)?;
-        }
-        Ok(())
-    }
-}
-
 /// Writes one gauge without labels.
 fn gauge_alone(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: usize) -> fmt::Result {
     let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
@@ -510,15 +484,5 @@ mod tests {
         let metrics = Metrics::new();
         metrics.watch_queue(&Queue::<u8>::new("gone"));
         assert!(metrics.queues().is_empty());
-    }
-
-    #[pando_context::test]
-    async fn contexts_are_counted_by_kind(root: &pando_context::Scope) {
-        let metrics = Metrics::new();
-        metrics.watch_contexts(root.ctx());
-        let cluster = root.ctx().child(&pando_context::Kind::new("cluster"));
-        assert!(metrics.encode().unwrap().contains("pando_contexts_live{kind=\"cluster\"} 1"));
-        cluster.cancel(pando_context::ReasonKind::Detached);
-        assert!(metrics.encode().unwrap().contains("pando_contexts_stopping{kind=\"cluster\"} 1"));
     }
 }

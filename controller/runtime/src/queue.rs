@@ -132,7 +132,8 @@ impl<K: Key> Queue<K> {
                     // One ring may stand for several keys; another worker may take the next one.
                     self.shared.bell.notify_one();
                 }
-                return Ok(Taken { queue: self.clone(), key, priority, waited, given_back: false });
+                let (queue, taker) = (self.clone(), ctx.clone());
+                return Ok(Taken { queue, taker, key, priority, waited, given_back: false });
             }
             match due {
                 None => ctx.run(bell).await?,
@@ -166,11 +167,12 @@ fn later(now: Instant, delay: Duration) -> Instant {
 
 /// A key that is being processed. Nobody else gets it until this is given back.
 ///
-/// Dropping it is a failure: work that panicked, ran out of time or was cancelled comes back after
-/// the key's back-off, so that no key is lost.
+/// Dropping it is a failure: work that panicked or ran out of time comes back after the key's back-off, so that no key is
+/// lost. Unless the context that it was taken in has ended: then the work was called off, and the key is put back as it was.
 #[must_use = "a dropped key counts as failed"]
 pub struct Taken<K: Key> {
     queue: Queue<K>,
+    taker: Ctx,
     key: K,
     priority: Priority,
     waited: Duration,
@@ -205,6 +207,16 @@ impl<K: Key> Taken<K> {
     /// failures.
     pub fn set_aside(mut self) {
         self.give_back(|_, _, _| ());
+    }
+
+    /// Not processed, and not failed: the work was called off. The key is ready again, as urgent as it was.
+    pub fn put_back(mut self) {
+        self.back_as_it_was();
+    }
+
+    fn back_as_it_was(&mut self) {
+        let priority = self.priority;
+        self.give_back(|state, key, now| state.add(key.clone(), priority, now));
     }
 
     /// Failed; look again after this time, whatever the back-off says.
@@ -252,6 +264,9 @@ impl<K: Key> std::ops::Deref for Taken<K> {
 
 impl<K: Key> Drop for Taken<K> {
     fn drop(&mut self) {
+        if self.taker.is_cancelled() {
+            self.back_as_it_was();
+        }
         self.give_back(|state, key, now| state.failed(key, Backoff::KEY, now));
     }
 }

@@ -1,13 +1,18 @@
 //! The log of the process.
 //!
-//! One line per event on stderr, as text for people or as JSON for machines. Spans give each line
-//! its `controller`, `key` and `trace`. Contents of objects are never logged: they may be secret.
+//! One line per event on stderr, as text for people or as JSON for machines. The span of a reconcile gives each line
+//! of it its `controller`, `key` and `trace`, and its `reason` once it was cancelled. Contents of objects are never
+//! logged: they may be secret.
+
+#[cfg(test)]
+pub(crate) mod captured;
 
 use std::str::FromStr;
 use std::sync::Arc;
 
 use tracing::{Level, Subscriber};
 use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -112,9 +117,10 @@ fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {
 /// If the filter cannot be read, or if there is a log already.
 pub fn init(format: Format, filter: &str) -> Result<LogFilter, TelemetryError> {
     let (filter, handle) = reload::Layer::<EnvFilter, Registry>::new(parse(filter)?);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
     tracing_subscriber::registry()
         .with(filter)
-        .with(writer(format).with_filter(filter_fn(|about| is_safe(about.target(), *about.level()))))
+        .with(lines(format, std::io::stderr, colours).with_filter(filter_fn(|it| is_safe(it.target(), *it.level()))))
         .try_init()?;
     Ok(LogFilter { handle: Arc::new(handle) })
 }
@@ -125,13 +131,15 @@ fn is_safe(target: &str, level: Level) -> bool {
     !target.starts_with("kube_client") || level == Level::ERROR
 }
 
-fn writer<S>(format: Format) -> Box<dyn Layer<S> + Send + Sync>
+/// One line for each event, into this writer.
+pub(crate) fn lines<S, W>(format: Format, writer: W, colours: bool) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(colours);
     match format {
-        Format::Text => layer.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).boxed(),
+        Format::Text => layer.boxed(),
         Format::Json => layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     }
 }

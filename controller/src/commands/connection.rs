@@ -4,10 +4,11 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::core::NamespaceResourceScope;
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::core::{GroupVersionKind, NamespaceResourceScope};
 use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use pando_context::{Ctx, Kind, Stop};
+use pando_core::manifest::Identity;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -240,14 +241,36 @@ impl<S: Side> Connection<S> {
         name: &str,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, RequestError> {
-        let what = in_words::<K>(verb, api, name);
+        let kind = || format!("{}.{}", K::plural(&()), K::group(&()));
+        self.send(in_words::<K>(verb, api, name), kind, request).await
+    }
+
+    /// Reads an object of any kind; none when it does not exist.
+    pub(crate) async fn look(&self, identity: &Identity) -> Result<Option<DynamicObject>, RequestError> {
+        let gvk = GroupVersionKind::gvk(identity.group(), identity.version(), &identity.kind);
+        let kind = || format!("{}.{}", identity.kind, identity.group());
+        let found = kube::discovery::pinned_kind(&self.client, &gvk);
+        let (resource, _) = self.send(format!("look up {}", identity.kind), kind, found).await?;
+        let api: Api<DynamicObject> = match &identity.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &resource),
+            None => Api::all_with(self.client.clone(), &resource),
+        };
+        self.send(format!("read {identity}"), kind, api.get_opt(&identity.name)).await
+    }
+
+    async fn send<T>(
+        &self,
+        what: String,
+        kind: impl Fn() -> String,
+        request: impl Future<Output = kube::Result<T>>,
+    ) -> Result<T, RequestError> {
         let (side, endpoint) = (S::NAME, self.endpoint.clone());
         match self.ctx.timeout(&REQUEST, DEADLINE, request).await {
             Ok(Ok(answer)) => Ok(answer),
             Err(_stop) => Err(RequestError::Deadline { side, endpoint, what }),
             // Without a reason the path itself is unknown: the kind is not served, which is not "no such object".
             Ok(Err(kube::Error::Api(status))) if status.code == 404 && status.reason != "NotFound" => {
-                Err(RequestError::NotServed { side, endpoint, kind: format!("{}.{}", K::plural(&()), K::group(&())) })
+                Err(RequestError::NotServed { side, endpoint, kind: kind() })
             }
             Ok(Err(kube::Error::Api(status))) => Err(RequestError::Refused {
                 side,

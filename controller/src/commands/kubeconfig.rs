@@ -124,7 +124,7 @@ users:
 - {name: u, user: {token: t}}
 "#;
 
-    #[tokio::test]
+    #[pando_context::test]
     async fn a_context_selects_its_cluster_and_proxy() {
         let one = select(Kubeconfig::from_yaml(TWO).unwrap(), None, "test").await.unwrap();
         assert_eq!(one.config.cluster_url.to_string(), "https://a:1/");
@@ -136,7 +136,7 @@ users:
         assert!(!two.config.default_retry);
     }
 
-    #[tokio::test]
+    #[pando_context::test]
     async fn an_unknown_context_is_named_with_its_file() {
         let refused = select(Kubeconfig::from_yaml(TWO).unwrap(), Some("three"), "a.yaml").await;
         let message = refused.err().unwrap().to_string();

@@ -4,7 +4,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
-const COMMANDS: [&str; 7] = ["controller", "agent", "crds", "join", "unjoin", "get", "version"];
+const COMMANDS: [&str; 9] =
+    ["controller", "agent", "crds", "join", "unjoin", "get", "debug", "debug contexts", "version"];
 
 fn pando(args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_pando"))
@@ -40,7 +41,7 @@ fn refusal(args: &[&str], code: i32) -> String {
 fn every_command_explains_itself() {
     let mut pages = vec![format!("$ pando --help\n{}", stdout(&pando(&["--help"])))];
     for command in COMMANDS {
-        let output = pando(&[command, "--help"]);
+        let output = pando(&command.split(' ').chain(["--help"]).collect::<Vec<_>>());
         assert!(output.status.success(), "{command}");
         pages.push(format!("$ pando {command} --help\n{}", stdout(&output)));
     }
@@ -60,6 +61,8 @@ fn wrong_usage_is_one_line_and_exit_code_two() {
         &["controller", "--concurrent-work-syncs", "0"],
         &["controller", "--skipped-propagating-namespaces", "kube-("],
         &["controller", "--feature-gates", "NoSuchGate=true"],
+        &["debug", "contexts", "--state", "gone"],
+        &["debug", "contexts", "--older", "old"],
         &["no-such-command"],
     ] {
         refusal(args, 2);
@@ -95,6 +98,17 @@ fn a_hub_that_does_not_answer_is_named_with_its_address() {
     std::fs::write(&file, text).expect("a kubeconfig");
     let text = refusal(&["get", "clusters", "--kubeconfig", &file], 1);
     assert!(text.contains(&format!("hub https://127.0.0.1:{port} cannot be reached")), "{text}");
+}
+
+#[test]
+fn a_controller_that_is_not_there_is_named_with_the_flag_that_says_where() {
+    // A port that was free a moment ago and that nobody listens on.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    drop(listener);
+    let text = refusal(&["debug", "contexts", "--address", &address], 1);
+    assert!(text.contains(&format!("no controller answers at {address}")), "{text}");
+    assert!(text.contains("--debug-bind-address"), "{text}");
 }
 
 #[test]

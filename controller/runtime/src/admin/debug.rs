@@ -2,13 +2,12 @@
 
 use std::fmt::Display;
 
-use axum::extract::{Query, State};
+use axum::Router;
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use pando_context::{Ctx, TreeNode};
-use serde::{Deserialize, Serialize};
+use pando_context::Ctx;
 
 use crate::metrics::{Member, Metrics};
 use crate::priority::Priority;
@@ -28,112 +27,12 @@ pub struct Debug {
 impl Debug {
     pub(super) fn router(self) -> Router {
         Router::new()
-            .route("/debug/contexts", get(contexts))
+            .route("/debug/contexts", get(super::contexts::contexts))
             .route("/debug/queues", get(queues))
             .route("/debug/members", get(members))
             .route("/loglevel", get(log_filter).put(set_log_filter))
             .with_state(self)
     }
-}
-
-/// What of the tree is asked for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Filter {
-    /// `json`; anything else is text.
-    format: Option<String>,
-    /// Only contexts of this kind.
-    kind: Option<String>,
-    /// Only contexts at or below one with this name: `cluster=bj-prod`.
-    cluster: Option<String>,
-    /// `stopping`: only cancelled contexts that have not ended.
-    state: Option<String>,
-    /// Only contexts that are at least so many seconds old.
-    older: Option<f64>,
-    /// Only so many levels.
-    depth: Option<usize>,
-}
-
-impl Filter {
-    fn admits(&self, node: &TreeNode) -> bool {
-        let equal = |asked: &Option<String>, is: &str| asked.as_ref().is_none_or(|a| a == is);
-        equal(&self.kind, node.label.kind().as_str())
-            && self.state.as_ref().is_none_or(|state| state != "stopping" || node.cancelled.is_some())
-            && self.older.is_none_or(|seconds| node.age.as_secs_f64() >= seconds)
-            && self.depth.is_none_or(|depth| node.depth <= depth)
-    }
-
-    /// The nodes that are asked for, in the order of the tree.
-    fn select<'a>(&self, nodes: &'a [TreeNode]) -> Vec<&'a TreeNode> {
-        let mut selected = Vec::new();
-        // The depth of the named cluster's context while the walk is below it.
-        let mut inside = None;
-        for node in nodes {
-            if inside.is_some_and(|depth| node.depth <= depth) {
-                inside = None;
-            }
-            if inside.is_none() && self.cluster.is_some() && node.label.name() == self.cluster.as_deref() {
-                inside = Some(node.depth);
-            }
-            if (self.cluster.is_none() || inside.is_some()) && self.admits(node) {
-                selected.push(node);
-            }
-        }
-        selected
-    }
-}
-
-#[derive(Serialize)]
-struct ContextRow<'a> {
-    depth: usize,
-    kind: &'a str,
-    name: Option<&'a str>,
-    age_seconds: f64,
-    remaining_seconds: Option<f64>,
-    cancelled: Option<CancelledRow>,
-    holds: usize,
-    shielded: bool,
-    trace: String,
-    place: String,
-}
-
-#[derive(Serialize)]
-struct CancelledRow {
-    kind: &'static str,
-    text: String,
-    origin: Option<String>,
-    seconds_ago: f64,
-}
-
-impl<'a> From<&'a TreeNode> for ContextRow<'a> {
-    fn from(node: &'a TreeNode) -> Self {
-        Self {
-            depth: node.depth,
-            kind: node.label.kind().as_str(),
-            name: node.label.name(),
-            age_seconds: node.age.as_secs_f64(),
-            remaining_seconds: node.remaining.map(|left| left.as_secs_f64()),
-            cancelled: node.cancelled.as_ref().map(|(reason, since)| CancelledRow {
-                kind: reason.kind().as_str(),
-                text: reason.text().to_owned(),
-                origin: reason.origin().map(ToString::to_string),
-                seconds_ago: since.as_secs_f64(),
-            }),
-            holds: node.holds,
-            shielded: node.shielded,
-            trace: node.trace.to_string(),
-            place: node.place.to_string(),
-        }
-    }
-}
-
-async fn contexts(State(debug): State<Debug>, Query(filter): Query<Filter>) -> Response {
-    let tree = debug.contexts.dump();
-    let nodes = filter.select(tree.nodes());
-    if filter.format.as_deref() == Some("json") {
-        return Json(Vec::from_iter(nodes.into_iter().map(ContextRow::from))).into_response();
-    }
-    nodes.into_iter().map(|node| format!("{node}\n")).collect::<String>().into_response()
 }
 
 async fn queues(State(debug): State<Debug>) -> String {

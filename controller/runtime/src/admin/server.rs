@@ -1,20 +1,17 @@
-//! HTTP/1.1 over the context tree: every connection is a task below its server.
+//! HTTP/1.1 over the context tree: every connection is a task below its server, every request a context below its
+//! connection. A request ends with its client.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::response::Response;
-use hyper::Request;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use pando_context::{Ctx, Kind, Stop, Task};
+use pando_context_middleware::ContextLayer;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
-use tower::ServiceExt;
+use tower::Layer as _;
 
 const SERVER: Kind = Kind::new("server");
 const CONNECTION: Kind = Kind::new("connection");
@@ -49,8 +46,8 @@ async fn accept(ctx: &Ctx, listener: &TcpListener, router: Router) -> Result<(),
         match ctx.run(listener.accept()).await? {
             Ok((stream, peer)) => {
                 let router = router.clone();
-                ctx.spawn_named(&CONNECTION, peer, |_| async move {
-                    connection(stream, router).await;
+                ctx.spawn_named(&CONNECTION, peer, |ctx| async move {
+                    connection(&ctx, stream, router).await;
                     drop(place);
                 })
                 .detach();
@@ -63,11 +60,8 @@ async fn accept(ctx: &Ctx, listener: &TcpListener, router: Router) -> Result<(),
     }
 }
 
-async fn connection(stream: TcpStream, router: Router) {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let router = router.clone();
-        async move { Ok::<Response, Infallible>(answer(router, request.map(Body::new)).await) }
-    });
+async fn connection(ctx: &Ctx, stream: TcpStream, router: Router) {
+    let service = TowerToHyperService::new(ContextLayer::new(ctx).layer(router));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -75,12 +69,5 @@ async fn connection(stream: TcpStream, router: Router) {
         .await;
     if let Err(error) = served {
         tracing::trace!(%error, "connection ended");
-    }
-}
-
-async fn answer(router: Router, request: Request<Body>) -> Response {
-    match router.oneshot(request).await {
-        Ok(response) => response,
-        Err(never) => match never {},
     }
 }

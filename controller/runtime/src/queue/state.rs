@@ -13,6 +13,9 @@ use crate::priority::{Lanes, Place};
 /// more urgent work never ends, and a resync of everything takes no more than this share.
 const TURN: u32 = 16;
 
+/// So much room a map may have, however little is in it.
+const ROOM: usize = 128;
+
 /// How much is in a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Depth {
@@ -157,6 +160,10 @@ impl<K: Key> State<K> {
         {
             self.add(key.clone(), priority, now);
         }
+        slim(&mut self.dirty);
+        slim(&mut self.processing);
+        slim(&mut self.due);
+        slim(&mut self.failures);
     }
 
     /// Looks at a key that is being processed again at this time, as urgent as it was.
@@ -200,8 +207,37 @@ impl<K: Key> State<K> {
     }
 }
 
+/// Gives back the room that a burst has taken: a restart puts every key of a kind in here once.
+fn slim<K: Key, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > ROOM && map.len() < map.capacity() / 8 {
+        map.shrink_to((2 * map.len()).max(ROOM / 2));
+    }
+}
+
 impl<K: Key> Default for State<K> {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_of_a_burst_is_given_back() {
+        let (mut state, now) = (State::new(), Instant::now());
+        for key in 0..5000_u32 {
+            state.add_at(key, Priority::Normal, now);
+            state.add(key, Priority::Background, now);
+        }
+        let mut taken = 0;
+        while let Some(popped) = state.pop(now) {
+            state.release(&popped.key, now);
+            taken += 1;
+        }
+        assert_eq!(taken, 5000);
+        let rooms = [state.dirty.capacity(), state.processing.capacity(), state.due.capacity()];
+        assert!(rooms.iter().all(|room| *room <= 2 * ROOM), "{rooms:?}");
     }
 }

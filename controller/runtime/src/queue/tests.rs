@@ -145,6 +145,19 @@ async fn failures_double_the_delay_until_a_success(ctx: Ctx) {
 }
 
 #[pando_context::test(paused)]
+async fn a_key_dropped_because_its_taker_was_stopped_is_as_it_was(root: &Scope) {
+    let queue = Queue::new("test");
+    queue.add_with("a", Priority::Removal);
+    let taker = root.ctx().child(&WORKER);
+    let taken = queue.next(taker.ctx()).await.unwrap();
+    taker.cancel(ReasonKind::Shutdown);
+    drop(taken);
+    let depth = queue.depth();
+    assert_eq!((depth.ready(), depth.delayed, depth.processing, depth.failing), (1, 0, 0, 0));
+    assert_eq!(queue.next(root.ctx()).await.unwrap().priority(), Priority::Removal);
+}
+
+#[pando_context::test(paused)]
 async fn a_dropped_key_comes_back_after_its_back_off(ctx: Ctx) {
     let (queue, start) = (Queue::new("test"), Instant::now());
     queue.add("web");
