@@ -10,6 +10,7 @@
 //! latency    B2   one object at a time
 //! memory     B7   resident bytes, and bytes for each binding
 //! amounts    B13  writes by verb, conflicts, requests when idle
+//! context         the context tree by itself, without any cluster, beside Go's and tokio-util's
 //! ```
 //!
 //! Progress goes to stderr, rows go to stdout as they come. Nothing here knows how Pando works inside.
@@ -17,6 +18,7 @@
 pub mod amounts;
 pub mod arguments;
 pub mod burst;
+mod context;
 mod external;
 pub mod figures;
 pub mod floor;
@@ -37,7 +39,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser as _;
 
-use self::arguments::Arguments;
+use self::arguments::{Arguments, Benchmark};
 use crate::guard;
 use crate::ledger::State;
 use crate::process;
@@ -79,7 +81,7 @@ async fn run(arguments: Arguments, progress: &Progress) -> Result<ExitCode> {
     let _lock = workspace::lock(&home, "another `cargo bench-fed` is measuring on this machine; wait for it")?;
     stop_all(&home).await?;
     let measured = tokio::select! {
-        measured = session::run(arguments, &home, progress) => Some(measured),
+        measured = measure(arguments, &home, progress) => Some(measured),
         () = interrupted() => None,
     };
     // After a success nothing is left to stop.
@@ -95,6 +97,14 @@ async fn run(arguments: Arguments, progress: &Progress) -> Result<ExitCode> {
             progress.say("interrupted: everything is stopped");
             Ok(ExitCode::from(130))
         }
+    }
+}
+
+/// Gives the number of rows without a result.
+async fn measure(arguments: Arguments, home: &Path, progress: &Progress) -> Result<usize> {
+    match arguments.wants(Benchmark::Context) {
+        true => context::run(&arguments, home, progress).await,
+        false => session::run(arguments, home, progress).await,
     }
 }
 

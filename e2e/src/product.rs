@@ -137,12 +137,13 @@ impl Product {
         logs: &Path,
         ledger: &Ledger,
     ) -> Result<Controller> {
-        let (health, metrics) = (ports::free()?, ports::free()?);
+        let (health, metrics, debug) = (ports::free()?, ports::free()?, ports::free()?);
         let mut args = vec![
             "controller".to_owned(),
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--health-probe-bind-address=127.0.0.1:{health}"),
             format!("--metrics-bind-address=127.0.0.1:{metrics}"),
+            format!("--debug-bind-address=127.0.0.1:{debug}"),
         ];
         args.extend(start.flags.iter().cloned());
         let mut env = vec![("RUST_BACKTRACE".to_owned(), "1".to_owned())];
@@ -153,10 +154,10 @@ impl Product {
             args,
             env,
             log: logs.join(format!("{CONTROLLER}.log")),
-            ports: vec![health, metrics],
+            ports: vec![health, metrics, debug],
             foundation: false,
         })?;
-        let controller = Controller { running, health, metrics };
+        let controller = Controller { running, health, metrics, debug };
         controller.ready().await?;
         Ok(controller)
     }
@@ -168,6 +169,7 @@ pub struct Controller {
     running: Running,
     health: u16,
     metrics: u16,
+    debug: u16,
 }
 
 impl Controller {
@@ -190,6 +192,19 @@ impl Controller {
     /// When it does not answer.
     pub async fn metrics(&self) -> Result<Page> {
         page(self.metrics, "/metrics").await
+    }
+
+    /// Text of a debug page, say `/debug/contexts`, whatever its status.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn debug(&self, path: &str) -> Result<Page> {
+        page(self.debug, path).await
+    }
+
+    /// Where the debug pages are, as `pando debug --address` takes it.
+    pub fn debug_address(&self) -> String {
+        format!("127.0.0.1:{}", self.debug)
     }
 
     /// Waits until it is ready.

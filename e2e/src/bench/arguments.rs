@@ -9,7 +9,8 @@ use clap::Parser;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "cargo bench-fed --", bin_name = "cargo bench-fed --")]
 pub struct Arguments {
-    /// What to measure: b0 (the machine itself), b1 (bursts), b2 (latency), b7 (memory), b13 (requests). All by default.
+    /// What to measure: b0 (the machine itself), b1 (bursts), b2 (latency), b7 (memory), b13 (requests). These by default;
+    /// context (the context tree beside Go's and tokio-util's) only by name, and by itself.
     #[arg(value_name = "BENCHMARK")]
     pub benchmarks: Vec<Benchmark>,
     /// Write conditions, rows and every raw sample to this file, anew after each row.
@@ -28,7 +29,7 @@ pub struct Arguments {
     /// Members of the second rig, which take objects and run nothing (b1, b2 and b13 at that width); 0 leaves it out.
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(0..=40))]
     pub fleet: u16,
-    /// How often each burst is repeated. One more comes first and is not counted.
+    /// How often each burst is repeated; one more comes first and is not counted. Rounds of `context`.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=100))]
     pub runs: u16,
     /// How many objects are timed one by one.
@@ -54,7 +55,7 @@ pub struct Arguments {
 impl Arguments {
     /// Whether this one is asked for.
     pub fn wants(&self, one: Benchmark) -> bool {
-        self.benchmarks.is_empty() || self.benchmarks.contains(&one)
+        self.benchmarks.contains(&one) || (self.benchmarks.is_empty() && one != Benchmark::Context)
     }
 
     /// Whether one of these is asked for.
@@ -81,6 +82,8 @@ pub enum Benchmark {
     B7,
     /// Requests.
     B13,
+    /// The context tree.
+    Context,
 }
 
 impl FromStr for Benchmark {
@@ -93,7 +96,8 @@ impl FromStr for Benchmark {
             "b2" => Ok(Self::B2),
             "b7" => Ok(Self::B7),
             "b13" => Ok(Self::B13),
-            _ => Err(format!("there is no benchmark `{text}`; there are b0, b1, b2, b7 and b13")),
+            "context" => Ok(Self::Context),
+            _ => Err(format!("there is no benchmark `{text}`; there are b0, b1, b2, b7, b13 and context")),
         }
     }
 }
@@ -117,10 +121,16 @@ mod tests {
     }
 
     #[test]
-    fn without_names_everything_is_measured() {
+    fn without_names_everything_of_a_federation_is_measured() {
         let arguments = parse(&[]).ok();
         assert_eq!(arguments.as_ref().map(|all| all.wants(Benchmark::B7)), Some(true));
         assert_eq!(arguments.map(|all| all.sizes), Some(vec![1000]));
+    }
+
+    #[test]
+    fn the_context_tree_is_measured_only_by_name() {
+        let wants = |words: &[&str]| parse(words).ok().map(|all| all.wants(Benchmark::Context));
+        assert_eq!((wants(&[]), wants(&["b1"]), wants(&["context"])), (Some(false), Some(false), Some(true)));
     }
 
     #[test]

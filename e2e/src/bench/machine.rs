@@ -46,7 +46,7 @@ pub struct Conditions {
 
 impl Conditions {
     /// Looks.
-    pub fn look(parts: &Parts, product: Option<&Product>) -> Self {
+    pub fn look(parts: Option<&Parts>, product: Option<&Product>) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default().trim().to_owned();
         let field = |text: &str, name: &str| {
             let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
@@ -54,7 +54,8 @@ impl Conditions {
         };
         let memory = field(&read("/proc/meminfo"), "MemTotal");
         let versions = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kwok"];
-        let version = |name: &str| first_line(Command::new(parts.path(name)).arg("--version"));
+        let version = |parts: &Parts, name: &str| first_line(Command::new(parts.path(name)).arg("--version"));
+        let all = |parts| versions.iter().map(|name| ((*name).to_owned(), version(parts, name))).collect();
         let contender = product.map_or("external".to_owned(), |product| {
             let binary = product.binary();
             format!("{} ({})", first_line(Command::new(binary).arg("version")), workspace::display(binary))
@@ -68,7 +69,7 @@ impl Conditions {
             load_before: read("/proc/loadavg"),
             contender,
             commit: commit(),
-            parts: versions.iter().map(|name| ((*name).to_owned(), version(name))).collect(),
+            parts: parts.map(all).unwrap_or_default(),
             arguments: std::env::args().skip(1).collect(),
         }
     }
@@ -190,6 +191,23 @@ pub fn processor_seconds(pid: &str) -> f64 {
     (ticks(11) + ticks(12)) / TICKS
 }
 
+/// Processor seconds of processes that this one has waited for.
+pub fn children_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or(vec![], |(_, rest)| rest.split_whitespace().collect());
+    fields.iter().skip(13).take(2).filter_map(|field| field.parse::<f64>().ok()).sum::<f64>() / TICKS
+}
+
+/// Processor seconds that everything on this machine has taken since it was started.
+pub fn busy_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.lines().next().unwrap_or_default().split_whitespace().skip(1);
+    let ticks: Vec<f64> = fields.filter_map(|field| field.parse().ok()).collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal; what follows is counted in the first two.
+    let busy = [0, 1, 2, 5, 6, 7].iter().filter_map(|index| ticks.get(*index));
+    busy.sum::<f64>() / TICKS
+}
+
 /// Milliseconds of each of `count` times of writing 4 KiB and waiting for the disk. Blocks.
 ///
 /// # Errors
@@ -227,6 +245,12 @@ mod tests {
         let own = Memory::of(std::process::id()).unwrap();
         assert!(own.resident > 0 && own.peak >= own.resident && own.anonymous <= own.resident, "{own:?}");
         assert!(Memory::of_all(&[u32::MAX]).is_err());
+    }
+
+    #[test]
+    fn the_machine_is_busier_than_any_process_of_it() {
+        let own = processor_seconds("self");
+        assert!(busy_seconds() >= own && children_seconds() >= 0.0);
     }
 
     #[test]

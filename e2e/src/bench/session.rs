@@ -42,7 +42,7 @@ pub(super) async fn run(arguments: Arguments, home: &Path, progress: &Progress) 
         Ok::<_, anyhow::Error>((parts, product))
     })
     .await??;
-    let conditions = Conditions::look(&parts, product.as_ref());
+    let conditions = Conditions::look(Some(&parts), product.as_ref());
     print(&conditions);
     let mut report = Report::new(conditions, arguments.json.clone(), !arguments.quick);
     let workshop = Workshop { arguments, home: home.to_owned(), parts, product, progress: progress.clone() };
@@ -252,12 +252,14 @@ fn keep_profile(arguments: &Arguments, report: &mut Report, name: &str, outcomes
     Ok(())
 }
 
-fn print(conditions: &Conditions) {
+pub(super) fn print(conditions: &Conditions) {
     let Conditions { cores, processor, memory_kib, kernel, load_before, contender, commit, .. } = conditions;
     say(&format!("# {contender}, commit {commit}"));
     say(&format!("# {cores} x {processor}, {} MiB, Linux {kernel}, load before {load_before}", memory_kib / 1024));
     let parts: Vec<&str> = conditions.parts.values().map(String::as_str).collect();
-    say(&format!("# {}", parts.join("; ")));
+    if !parts.is_empty() {
+        say(&format!("# {}", parts.join("; ")));
+    }
 }
 
 #[cfg(test)]

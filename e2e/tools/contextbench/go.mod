@@ -1,0 +1,3 @@
+module pando.invalid/e2e/tools/contextbench
+
+go 1.26.0
