@@ -15,7 +15,10 @@
 )]
 
 mod budget;
+mod contexts;
 mod deletion;
+mod detach_scale;
+mod detaching;
 mod drift;
 mod faults;
 mod hub_faults;
@@ -218,6 +221,23 @@ fn tests() -> Vec<Test> {
         restart: [
             a_killed_controller_starts_again_without_a_write,
             a_controller_told_to_end_does_so_in_order,
+        ],
+        contexts: [
+            the_tree_goes_from_the_process_to_each_call,
+            the_page_takes_filters_and_refuses_what_it_does_not_know,
+            a_member_that_leaves_takes_its_whole_subtree_along,
+        ],
+        detach_scale: [
+            a_busy_member_is_gone_when_its_detach_returns,
+            a_detach_takes_less_than_its_grace_every_time,
+            a_member_attached_and_detached_again_and_again_leaves_nothing,
+            a_call_between_members_ends_when_either_goes,
+        ],
+        detaching: [
+            an_unjoin_says_what_it_will_do_does_it_and_reports,
+            what_holds_a_deleted_cluster_is_named_until_force_leaves_it_behind,
+            a_black_holed_member_is_waited_for_and_keeps_everything_when_forced,
+            a_stopped_member_is_waited_for_and_leaves_when_it_goes_on,
         ],
         sweep: [
             killed_after_a_write_of_a_propagation_a_scale_or_a_deletion_it_ends_the_same,
