@@ -80,7 +80,8 @@ pub(crate) async fn a_detach_takes_less_than_its_grace_every_time(world: &World)
     ensure!(took.len() == times, "{answer}");
     let at = |share: usize| took.get((took.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or(f64::MAX);
     println!("{times} detaches: median {:.1} ms, p99 {:.1} ms, longest {:.1} ms", at(50), at(99), at(100));
-    ensure!(at(99) < 10_000.0, "a detach took {} ms", at(99));
+    // Half of the grace at which the program itself gives up; the promise is a second, and is printed above.
+    ensure!(at(99) < 5_000.0, "a detach took {} ms", at(99));
     nothing_left(&before, &answer["now"])?;
     rig.end().await
 }
