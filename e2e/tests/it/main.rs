@@ -79,10 +79,17 @@ macro_rules! tests {
     };
 }
 
-/// Every test, in running order: the rig first, what disturbs the federation last.
+/// Every test, in running order: what needs the lone member and no federation first (the tests of the rig end it), what disturbs
+/// the federation last.
 #[expect(clippy::too_many_lines, reason = "a table")]
 fn tests() -> Vec<Test> {
     tests! {
+        detach_scale: [
+            a_busy_member_is_gone_when_its_detach_returns,
+            a_detach_takes_less_than_its_grace_every_time,
+            a_member_attached_and_detached_again_and_again_leaves_nothing,
+            a_call_between_members_ends_when_either_goes,
+        ],
         provider: [
             a_member_runs_pods_and_jobs,
             the_relay_disturbs_the_controllers_view_only,
@@ -226,12 +233,6 @@ fn tests() -> Vec<Test> {
             the_tree_goes_from_the_process_to_each_call,
             the_page_takes_filters_and_refuses_what_it_does_not_know,
             a_member_that_leaves_takes_its_whole_subtree_along,
-        ],
-        detach_scale: [
-            a_busy_member_is_gone_when_its_detach_returns,
-            a_detach_takes_less_than_its_grace_every_time,
-            a_member_attached_and_detached_again_and_again_leaves_nothing,
-            a_call_between_members_ends_when_either_goes,
         ],
         detaching: [
             an_unjoin_says_what_it_will_do_does_it_and_reports,
